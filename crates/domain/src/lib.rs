@@ -1,0 +1,28 @@
+//! Every rule of Mainstem, and no I/O.
+//!
+//! Three deciders ([`identity`], [`routing`], [`notification`]) and the words they share. Each is
+//! a pure function of state, input and [`At`]; time, ids and randomness are arguments.
+//!
+//! Invariant: nothing here reads a clock, a file, a socket, the environment or a random source,
+//! and no map is iterated in an order that can differ between two runs.
+
+#![warn(missing_docs)]
+
+pub mod access;
+mod at;
+pub mod configuration;
+mod decider;
+pub mod identifier;
+pub mod identity;
+mod ids;
+pub mod notification;
+pub mod person;
+mod refusal;
+pub mod routing;
+
+pub use at::At;
+pub use decider::{Decider, Decision, Wakeup};
+pub use ids::{
+    BrandId, CaseId, ChannelId, CustomerId, EventId, IdError, ItemId, QueueId, StoreId, derive_uuid,
+};
+pub use refusal::{Refusal, RefusalCode, Violation};

@@ -1,0 +1,355 @@
+//! notification: what a person is sent, at most once.
+//!
+//! | a request | with a fresh reply right | without, address known | without, address unknown |
+//! |---|---|---|---|
+//! | becomes | a reply item | a push item | failed: no address |
+//!
+//! An item is one call to a vendor's sending API. It is settled once; whoever settles it again is
+//! told how it was settled.
+//!
+//! Invariants: one request gives at most one item; an item is settled at most once; a reply right
+//! is used by at most one item, because each request carries its own.
+
+use std::time::Duration;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use crate::configuration::{Configuration, TEXT_AT_MOST};
+use crate::person::Address;
+use crate::routing::MessageRequest;
+use crate::{At, ChannelId, CustomerId, Decider, Decision, ItemId, Refusal, RefusalCode, Wakeup};
+
+/// A reply right older than this, counted from when ingress took the delivery, is not used: LINE
+/// takes it for about a minute, and the call needs some of that.
+pub const REPLY_WITHIN: Duration = Duration::from_secs(50);
+
+/// The rules.
+#[derive(Debug)]
+pub struct Notification;
+
+/// What notification remembers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    addresses: OrdMap<CustomerId, OrdMap<ChannelId, String>>,
+    items: OrdMap<ItemId, Item>,
+}
+
+/// One call to a vendor's sending API, with everything it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Whom it tells.
+    pub customer: CustomerId,
+    /// Where.
+    pub address: Address,
+    /// How.
+    pub way: Way,
+    /// What it says.
+    pub text: String,
+    /// When it was decided.
+    pub asked_at: At,
+    /// How it ended, when it has.
+    pub outcome: Option<Outcome>,
+}
+
+/// How an item goes out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// As the answer to an event, by its token; free of charge.
+    Reply {
+        /// LINE's reply token.
+        token: String,
+    },
+    /// On our own account.
+    Push,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The vendor took it.
+    Sent,
+    /// The vendor will never take it, or nobody knows whether it did and asking again could tell
+    /// a person twice.
+    Failed {
+        /// Why, without personal data.
+        reason: String,
+    },
+}
+
+/// What can happen to notification.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A customer was seen at an address.
+    Seen {
+        /// The customer.
+        customer: CustomerId,
+        /// The address.
+        address: Address,
+    },
+    /// Two customers are one.
+    Merged {
+        /// Keeps its id.
+        survivor: CustomerId,
+        /// An alias from now on.
+        absorbed: CustomerId,
+    },
+    /// Routing wants a customer told something.
+    Requested {
+        /// What tells this request from all others: the id of routing's record.
+        id: String,
+        /// The request.
+        request: MessageRequest,
+    },
+    /// A caller wants a customer told something.
+    Send {
+        /// What tells this request from all others.
+        id: String,
+        /// The customer.
+        customer: CustomerId,
+        /// Where.
+        channel: ChannelId,
+        /// What.
+        text: String,
+    },
+    /// A sender says how an item ended.
+    Record {
+        /// The item.
+        item: ItemId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The engine's own.
+    Wakeup(Wakeup),
+}
+
+impl From<Wakeup> for Input {
+    fn from(wakeup: Wakeup) -> Self {
+        Self::Wakeup(wakeup)
+    }
+}
+
+/// What notification decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A customer can be reached there.
+    AddressLearned {
+        /// The customer.
+        customer: CustomerId,
+        /// The address.
+        address: Address,
+    },
+    /// A customer's addresses belong to another one now.
+    AddressesMoved {
+        /// The customer that was absorbed.
+        from: CustomerId,
+        /// The survivor.
+        to: CustomerId,
+    },
+    /// An item is on its way to the sender; the broker copies it to the outbox.
+    Queued {
+        /// The item.
+        id: ItemId,
+        /// All of it.
+        item: Item,
+    },
+    /// A request ended without an item.
+    Failed {
+        /// The item that it would have been.
+        id: ItemId,
+        /// The customer.
+        customer: CustomerId,
+        /// Where.
+        channel: ChannelId,
+        /// Why.
+        reason: String,
+    },
+    /// An item ended.
+    Settled {
+        /// The item.
+        id: ItemId,
+        /// The customer.
+        customer: CustomerId,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// An item with its id, as commands are answered and reads are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The id.
+    pub id: ItemId,
+    /// The rest.
+    pub item: Item,
+}
+
+impl State {
+    /// An item by its id.
+    #[must_use]
+    pub fn delivery(&self, id: ItemId) -> Option<Delivery> {
+        self.items.get(&id).map(|item| Delivery { id, item: item.clone() })
+    }
+
+    /// Items asked for and how many of them are still waiting.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.items.values().filter(|item| item.outcome.is_none()).count()
+    }
+
+    fn address(&self, customer: CustomerId, channel: &ChannelId) -> Option<Address> {
+        let user = self.addresses.get(&customer)?.get(channel)?;
+        Some(Address { channel: channel.clone(), user: user.clone() })
+    }
+}
+
+impl Decider for Notification {
+    type State = State;
+    type Input = Input;
+    type Event = Event;
+    type Answer = Delivery;
+
+    fn decide(
+        state: &State,
+        configuration: &Configuration,
+        input: &Input,
+        at: At,
+    ) -> Decision<Event, Delivery> {
+        match input {
+            Input::Seen { customer, address } => {
+                let known = state.address(*customer, &address.channel).as_ref() == Some(address);
+                let learned =
+                    Event::AddressLearned { customer: *customer, address: address.clone() };
+                Decision::events((!known).then_some(learned).into_iter().collect())
+            }
+            Input::Merged { survivor, absorbed } => {
+                let knows = state.addresses.contains_key(absorbed);
+                let moved = Event::AddressesMoved { from: *absorbed, to: *survivor };
+                Decision::events(knows.then_some(moved).into_iter().collect())
+            }
+            Input::Requested { id, request } => {
+                Decision::events(vec![request_item(state, configuration, id, request, at)])
+            }
+            Input::Send { id, customer, channel, text } => {
+                send(state, id, *customer, channel, text, at).unwrap_or_else(Decision::refused)
+            }
+            Input::Record { item, outcome } => {
+                record(state, *item, outcome).unwrap_or_else(Decision::refused)
+            }
+            Input::Wakeup(Wakeup::Due | Wakeup::Configured) => Decision::silent(),
+        }
+    }
+
+    fn evolve(state: &mut State, event: &Event, _at: At) {
+        match event {
+            Event::AddressLearned { customer, address } => {
+                state
+                    .addresses
+                    .entry(*customer)
+                    .or_default()
+                    .insert(address.channel.clone(), address.user.clone());
+            }
+            Event::AddressesMoved { from, to } => {
+                let moved = state.addresses.remove(from).unwrap_or_default();
+                let kept = state.addresses.entry(*to).or_default();
+                for (channel, user) in moved {
+                    kept.entry(channel).or_insert(user);
+                }
+            }
+            Event::Queued { id, item } => {
+                state.items.insert(*id, item.clone());
+            }
+            Event::Settled { id, outcome, .. } => {
+                if let Some(item) = state.items.get_mut(id) {
+                    item.outcome = Some(outcome.clone());
+                }
+            }
+            Event::Failed { .. } => {}
+        }
+    }
+
+    fn due(_state: &State) -> Option<At> {
+        None
+    }
+}
+
+fn request_item(
+    state: &State,
+    configuration: &Configuration,
+    id: &str,
+    request: &MessageRequest,
+    at: At,
+) -> Event {
+    let id = ItemId::derive(id);
+    let failed = |reason: &str| Event::Failed {
+        id,
+        customer: request.customer,
+        channel: request.channel.clone(),
+        reason: reason.to_owned(),
+    };
+    let case = request.case.map(|case| case.to_string()).unwrap_or_default();
+    let Some(text) = configuration.text(&request.template, request.brand.as_ref(), &case) else {
+        return failed("no such template");
+    };
+    let Some(address) = state.address(request.customer, &request.channel) else {
+        return failed("no address");
+    };
+    let way = match &request.reply {
+        Some(right) if at.since(right.received_at) < REPLY_WITHIN => {
+            Way::Reply { token: right.token.clone() }
+        }
+        _ => Way::Push,
+    };
+    let customer = request.customer;
+    Event::Queued { id, item: Item { customer, address, way, text, asked_at: at, outcome: None } }
+}
+
+fn send(
+    state: &State,
+    id: &str,
+    customer: CustomerId,
+    channel: &ChannelId,
+    text: &str,
+    at: At,
+) -> Result<Decision<Event, Delivery>, Refusal> {
+    let units = text.encode_utf16().count();
+    if !(1..=TEXT_AT_MOST).contains(&units) {
+        let limit = format!("has {units} UTF-16 units; LINE takes 1 to {TEXT_AT_MOST}");
+        return Err(Refusal::field("text", limit));
+    }
+    let Some(address) = state.address(customer, channel) else {
+        return Err(Refusal::new(
+            RefusalCode::FailedPrecondition,
+            "NO_ADDRESS",
+            format!("customer {customer} was never seen on channel {channel}"),
+        ));
+    };
+    let id = ItemId::derive(id);
+    let item = Item {
+        customer,
+        address,
+        way: Way::Push,
+        text: text.to_owned(),
+        asked_at: at,
+        outcome: None,
+    };
+    let delivery = Delivery { id, item: item.clone() };
+    Ok(Decision::answered(vec![Event::Queued { id, item }], delivery))
+}
+
+fn record(
+    state: &State,
+    id: ItemId,
+    outcome: &Outcome,
+) -> Result<Decision<Event, Delivery>, Refusal> {
+    let mut delivery =
+        state.delivery(id).ok_or_else(|| Refusal::not_found("item", id.as_str()))?;
+    // The first outcome stands: a sender that comes back after a crash learns it here.
+    if delivery.item.outcome.is_some() {
+        return Ok(Decision::answered(Vec::new(), delivery));
+    }
+    delivery.item.outcome = Some(outcome.clone());
+    let customer = delivery.item.customer;
+    let settled = Event::Settled { id, customer, outcome: outcome.clone() };
+    Ok(Decision::answered(vec![settled], delivery))
+}

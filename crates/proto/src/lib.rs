@@ -1,0 +1,32 @@
+//! The border between wire and domain: generated types, and the conversions in both directions.
+//!
+//! A conversion from the wire names the field that is wrong. Invariant: nothing but this crate
+//! turns a wire type into a domain type.
+
+/// Generated from `proto/mainstem`.
+#[expect(missing_docs, clippy::pedantic, clippy::all, reason = "generated")]
+pub mod wire {
+    pub mod channel {
+        include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.rs"));
+        include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.serde.rs"));
+    }
+    pub mod engine {
+        include!(concat!(env!("OUT_DIR"), "/mainstem.engine.v1.rs"));
+        include!(concat!(env!("OUT_DIR"), "/mainstem.engine.v1.serde.rs"));
+    }
+    pub mod identity {
+        include!(concat!(env!("OUT_DIR"), "/mainstem.identity.v1.rs"));
+        include!(concat!(env!("OUT_DIR"), "/mainstem.identity.v1.serde.rs"));
+    }
+    pub mod notification {
+        include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.rs"));
+        include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.serde.rs"));
+    }
+    pub mod routing {
+        include!(concat!(env!("OUT_DIR"), "/mainstem.routing.v1.rs"));
+        include!(concat!(env!("OUT_DIR"), "/mainstem.routing.v1.serde.rs"));
+    }
+}
+
+/// Everything in `proto/`, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mainstem.bin"));
