@@ -1,0 +1,458 @@
+//! The writer's half of the engine: from inputs to appends.
+
+use std::borrow::Cow;
+
+use mainstem_domain::{At, Decider, Decision, Refusal, RefusalCode, Violation, Wakeup, derive_uuid};
+
+use super::memory::{ConfigurationBody, Receipt, Stamp};
+use super::{
+    Ack, Answer, Append, Ask, BATCH_AT_MOST, BrokenPromise, Command, Engine, InFlight, Lost, Mode,
+    Offered, Read, Ticket, kind,
+};
+use crate::machine::{Draft, EventOf, InputOf, Machine};
+use crate::positions::{Epoch, Position, Positions};
+use crate::record::{Headers, Record, Stored, carry, header};
+use crate::topology;
+use crate::trace::TraceContext;
+
+/// The server refuses headers above 64 KiB; an input whose first record could not carry the rest
+/// is appended as one atomic batch instead, which needs no completion.
+const HEADERS_AT_MOST: usize = 48 * 1024;
+
+/// A longer answer gets a receipt record of its own instead of a header.
+const ANSWER_AT_MOST: usize = 16 * 1024;
+
+/// What an input was, as its records tell it.
+struct Cause<'a> {
+    /// For [`header::CAUSE`].
+    name: String,
+    /// What the ids of its records are derived from; the same on every run.
+    id: String,
+    actor: Option<&'a str>,
+    trace: Option<TraceContext>,
+    message: Option<&'a Stored>,
+    positions: Positions,
+}
+
+impl<M: Machine> Engine<M> {
+    /// Begins to write: an epoch of its own, then the rest of an input that was cut off.
+    ///
+    /// Call it with the lease, and with the ledger folded to its end.
+    pub fn fence(&mut self, now: At) {
+        let number = self.memory.epoch.number + 1;
+        self.mode = Mode::Writing;
+        self.memory.epoch = Epoch { number, broken: false };
+        let records = match self.settings.broken {
+            Some(BrokenPromise::OneEpochRecord) => 1,
+            _ => self.settings.window + 1,
+        };
+        let at = now.max(self.memory.at);
+        let cause = self.own_cause("epoch", &format!("epoch/{number}"));
+        let epoch: Vec<_> = (0..records)
+            .map(|index| {
+                let draft = own_draft::<M>(topology::EPOCH, kind::EPOCH, "{}".to_owned());
+                self.record(draft, index, at, &cause)
+            })
+            .collect();
+        self.memory.take(Stamp::new(at, cause.positions, None));
+        self.send(epoch, true);
+
+        let mut rest = std::mem::take(&mut self.memory.rest);
+        if self.settings.broken == Some(BrokenPromise::NoCompletion) {
+            rest.clear();
+        }
+        for mut record in rest {
+            record.headers.set(header::EPOCH, number.to_string());
+            let message =
+                Stored { sequence: self.memory.sequence + 1, stored_at: 0, record: record.clone() };
+            // What does not decode here was written by this very code and did not decode when the
+            // first record was taken either; the next fold names the place.
+            let Ok(stamp) = Stamp::read(&record) else { continue };
+            if !record.kind().starts_with(kind::OWN)
+                && let Ok(event) = M::decode(&message)
+            {
+                M::Decider::evolve(&mut self.memory.state, &event, stamp.at);
+                self.memory.decided += 1;
+            }
+            self.memory.take(stamp);
+            self.send(vec![record], false);
+        }
+    }
+
+    /// Takes the next message of an upstream. Only when [`ready`](Self::ready).
+    pub fn offer(&mut self, upstream: &str, message: &Stored, now: At) -> Offered {
+        let Some(upstream) = M::UPSTREAMS.iter().find(|known| known.stream == upstream) else {
+            return Offered::Void;
+        };
+        let (position, counts) = self.position_after(upstream, message);
+        let record = &message.record;
+        if !counts {
+            self.silent(upstream.stream, position, now);
+            return Offered::Void;
+        }
+        if upstream.ledger
+            && self.settings.broken != Some(BrokenPromise::NoCausalHold)
+            && let Some((stream, sequence)) = self.missing_cause(record)
+        {
+            return Offered::Held { stream, sequence };
+        }
+        let read: Read<M> = if record.kind().starts_with(kind::OWN) {
+            Ok(None)
+        } else {
+            M::input(upstream.stream, message)
+        };
+        let input = match read {
+            Ok(input) => input,
+            Err(unreadable) => return Offered::Unreadable(unreadable),
+        };
+        let decision = input.map_or_else(Decision::silent, |input| self.decide(&input, now));
+        if decision.events.is_empty() {
+            self.silent(upstream.stream, position, now);
+            return Offered::Taken;
+        }
+        let mut positions = self.memory.positions.clone();
+        positions.advance(upstream.stream, position);
+        let id = match (record.header(header::SOURCE), record.header(header::ID)) {
+            (Some(source), Some(id)) => format!("{source}/{id}"),
+            _ => format!("{}/{}", upstream.stream, message.sequence),
+        };
+        let cause = Cause {
+            name: format!("{}={}", upstream.stream, message.sequence),
+            id,
+            actor: None,
+            trace: record.header(header::TRACE).and_then(TraceContext::parse),
+            message: Some(message),
+            positions,
+        };
+        self.append(&cause, decision.events, Vec::new(), None, now);
+        Offered::Taken
+    }
+
+    /// Passes over a message that was stored as a dead letter.
+    pub fn skip(&mut self, upstream: &str, message: &Stored, now: At) {
+        if let Some(upstream) = M::UPSTREAMS.iter().find(|known| known.stream == upstream) {
+            let (position, _) = self.position_after(upstream, message);
+            self.silent(upstream.stream, position, now);
+        }
+    }
+
+    /// Decides what is due by now; `false` when nothing is. Only when [`ready`](Self::ready).
+    pub fn due(&mut self, now: At) -> bool {
+        let Some(deadline) = self.next_due().filter(|deadline| *deadline <= now) else {
+            return false;
+        };
+        let decision = self.decide(&InputOf::<M>::from(Wakeup::Due), now);
+        if decision.events.is_empty() {
+            return false;
+        }
+        let id = format!("due/{deadline}/{}", self.memory.decided);
+        let cause = self.own_cause("due", &id);
+        self.append(&cause, decision.events, Vec::new(), None, now);
+        true
+    }
+
+    /// Decides a command. Only when [`ready`](Self::ready). The answer leaves by
+    /// [`next_answer`](Self::next_answer).
+    pub fn command(&mut self, command: Command<InputOf<M>>, now: At) {
+        let Command { ticket, request_id, id, hash, actor, trace, ask } = command;
+        if let Some(known) = request_id.as_ref().and_then(|id| self.memory.receipts.get(id)) {
+            let answer = if known.hash == hash { known.answer.clone() } else { Err(reused()) };
+            return self.answer(ticket, answer);
+        }
+        let mut own = Vec::new();
+        let (events, answer) = match ask {
+            Ask::Read(answer) => return self.answer(ticket, Ok(answer)),
+            Ask::Decider(input) => {
+                let decision = self.decide(&input, now);
+                let answer = match decision.answer {
+                    Some(Ok(answer)) => Ok(M::answer(&answer)),
+                    Some(Err(refusal)) => Err(refusal),
+                    None => Ok("{}".to_owned()),
+                };
+                (decision.events, answer)
+            }
+            Ask::Configure(applied) => {
+                let problems = applied.configuration.lint();
+                if problems.is_empty() {
+                    let digest = applied.digest.clone();
+                    let answer = Ok(json(&ConfigurationBody { digest: digest.clone() }));
+                    let mut events = Vec::new();
+                    if self.memory.configuration != digest {
+                        let body = json(&ConfigurationBody { digest: digest.clone() });
+                        own.push(own_draft::<M>(topology::CONFIGURATION, kind::CONFIGURATION, body));
+                        self.applied = applied;
+                        self.memory.configuration = digest;
+                        events = self.decide(&InputOf::<M>::from(Wakeup::Configured), now).events;
+                    }
+                    (events, answer)
+                } else {
+                    (Vec::new(), Err(not_applicable(problems)))
+                }
+            }
+        };
+        let cause = Cause {
+            name: "command".to_owned(),
+            id: format!("command/{actor}/{id}"),
+            actor: Some(&actor),
+            trace: trace.as_deref().and_then(TraceContext::parse),
+            message: None,
+            positions: self.memory.positions.clone(),
+        };
+        let receipt =
+            request_id.map(|request_id| Receipt { request_id, hash, answer: answer.clone() });
+        if receipt.is_some() || !events.is_empty() || !own.is_empty() {
+            self.append(&cause, events, own, receipt, now);
+        }
+        self.answer(ticket, answer);
+    }
+
+    /// Writes how far the upstreams were read, when nothing was written for long. Only when
+    /// [`ready`](Self::ready).
+    pub fn note_position(&mut self, now: At) {
+        let long = self.silent_inputs >= self.settings.position_every_inputs
+            || self
+                .silent_since
+                .is_some_and(|since| now.since(since) >= self.settings.position_every);
+        if !long {
+            return;
+        }
+        let cause = self.own_cause("position", &format!("position/{}", self.memory.sequence));
+        let draft = own_draft::<M>(topology::POSITION, kind::POSITION, "{}".to_owned());
+        self.append(&cause, Vec::new(), vec![draft], None, now);
+    }
+
+    /// The next append to send now, if the window has room.
+    pub fn next_append(&mut self) -> Option<Append> {
+        // A batch goes alone: behind a refused one, a record could meet the sequence that it
+        // expects, which another writer's batch of the same length has made.
+        let room = match (self.unsent.front()?, self.in_flight.back()) {
+            (Append::One { .. }, None | Some(InFlight { records: 1, .. })) => {
+                self.in_flight.len() < self.settings.window
+            }
+            (_, in_flight) => in_flight.is_none(),
+        };
+        let append = room.then(|| self.unsent.pop_front()).flatten()?;
+        self.in_flight.push_back(match &append {
+            Append::One { expect, .. } => InFlight { last: expect + 1, records: 1 },
+            Append::Batch { expect, records } => {
+                InFlight { last: expect + records.len() as u64, records: records.len() }
+            }
+        });
+        Some(append)
+    }
+
+    /// Takes note of what the broker said to the oldest append in flight.
+    ///
+    /// # Errors
+    /// [`Lost`] unless it was stored, not as a duplicate, and where it was expected.
+    pub fn acknowledge(&mut self, ack: &Ack) -> Result<(), Lost> {
+        let lost = |what: String| Err(Lost(what));
+        let Some(InFlight { last, .. }) = self.in_flight.pop_front() else {
+            return lost("an acknowledgement came for nothing".to_owned());
+        };
+        let careless = self.settings.broken == Some(BrokenPromise::DuplicateIsSuccess);
+        match ack {
+            Ack::Stored { duplicate: true, .. } if careless => {}
+            Ack::Stored { duplicate: false, sequence } if *sequence == last => {}
+            Ack::Stored { duplicate: true, sequence } => {
+                return lost(format!("{sequence} holds a duplicate, {last} was expected"));
+            }
+            Ack::Stored { sequence, .. } => {
+                return lost(format!("it is at {sequence}, {last} was expected"));
+            }
+            Ack::Refused(reason) => return lost(reason.clone()),
+        }
+        self.stored = last;
+        Ok(())
+    }
+
+    /// The next answer whose record, and everything it was decided from, is stored.
+    pub fn next_answer(&mut self) -> Option<(Ticket, Answer)> {
+        let (after, ..) = self.answers.front()?;
+        if *after > self.stored {
+            return None;
+        }
+        self.answers.pop_front().map(|(_, ticket, answer)| (ticket, answer))
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        self.answers.push_back((self.memory.sequence, ticket, answer));
+    }
+
+    fn decide(
+        &self,
+        input: &InputOf<M>,
+        now: At,
+    ) -> Decision<EventOf<M>, <M::Decider as Decider>::Answer> {
+        let at = now.max(self.memory.at);
+        M::Decider::decide(&self.memory.state, &self.applied.configuration, input, at)
+    }
+
+    fn silent(&mut self, stream: &str, position: Position, now: At) {
+        self.memory.positions.advance(stream, position);
+        self.silent_inputs += 1;
+        self.silent_since.get_or_insert(now);
+    }
+
+    /// The first shared upstream that has not been read as far as the record's writer had.
+    fn missing_cause(&self, record: &Record) -> Option<(String, u64)> {
+        let seen: Positions = record.header(header::POSITIONS)?.parse().ok()?;
+        seen.iter()
+            .filter(|(stream, _)| M::UPSTREAMS.iter().any(|own| own.stream == *stream))
+            .find(|(stream, cause)| self.memory.positions.get(stream).sequence < cause.sequence)
+            .map(|(stream, cause)| (stream.to_owned(), cause.sequence))
+    }
+
+    fn own_cause(&self, name: &str, id: &str) -> Cause<'static> {
+        Cause {
+            name: name.to_owned(),
+            id: id.to_owned(),
+            actor: None,
+            trace: None,
+            message: None,
+            positions: self.memory.positions.clone(),
+        }
+    }
+
+    /// Appends everything that one input led to.
+    fn append(
+        &mut self,
+        cause: &Cause<'_>,
+        events: Vec<EventOf<M>>,
+        own: Vec<Draft>,
+        receipt: Option<Receipt>,
+        now: At,
+    ) {
+        let at = now.max(self.memory.at);
+        let mut drafts = own;
+        drafts.extend(events.iter().map(|event| M::encode(event, cause.message)));
+        let text = receipt.as_ref().map(json);
+        let apart = text
+            .as_ref()
+            .filter(|text| drafts.is_empty() || text.len() > ANSWER_AT_MOST);
+        if let Some(text) = apart {
+            drafts.push(own_draft::<M>(topology::RECEIPT, kind::RECEIPT, text.clone()));
+        } else if let Some(text) = text {
+            drafts[0].headers.push((header::RECEIPT, text));
+        }
+        let mut records: Vec<_> = drafts
+            .into_iter()
+            .enumerate()
+            .map(|(index, draft)| self.record(draft, index, at, cause))
+            .collect();
+        let mut together = false;
+        if records.len() > 1 {
+            let rest = carry(&records[1..])
+                .filter(|rest| rest.len() + records[0].headers.size() <= HEADERS_AT_MOST);
+            match rest {
+                Some(rest) => records[0].headers.set(header::REST, rest),
+                None => together = true,
+            }
+        }
+        for event in &events {
+            M::Decider::evolve(&mut self.memory.state, event, at);
+        }
+        self.memory.take(Stamp::new(at, cause.positions.clone(), receipt));
+        self.memory.decided += events.len() as u64;
+        self.silent_inputs = 0;
+        self.silent_since = None;
+        self.send(records, together);
+    }
+
+    fn send(&mut self, records: Vec<Record>, together: bool) {
+        self.records_since_snapshot += records.len() as u64;
+        if together {
+            debug_assert!(records.len() <= BATCH_AT_MOST, "an input of {} records", records.len());
+            let expect = self.memory.sequence;
+            self.memory.sequence += records.len() as u64;
+            self.unsent.push_back(Append::Batch { expect, records });
+        } else {
+            for record in records {
+                let expect = self.memory.sequence;
+                self.memory.sequence += 1;
+                self.unsent.push_back(Append::One { expect, record });
+            }
+        }
+    }
+
+    fn record(&self, draft: Draft, index: usize, at: At, cause: &Cause<'_>) -> Record {
+        let seed = format!("{}/{}", M::SERVICE, cause.id);
+        let trace = cause.trace.unwrap_or_else(|| TraceContext::root(&seed)).child(&seed);
+        let mut headers = Headers::default();
+        headers.set(header::SPEC_VERSION, "1.0");
+        headers.set(header::ID, derive_uuid(&format!("{seed}/{index}")).to_string());
+        headers.set(header::SOURCE, format!("/mainstem/{}", M::SERVICE));
+        headers.set(header::TYPE, draft.kind);
+        headers.set(header::TIME, at.to_string());
+        headers.set(header::CONTENT_TYPE, "application/json");
+        for (name, value) in draft.headers {
+            headers.set(name, value);
+        }
+        headers.set(header::RECORDED_TIME, at.to_string());
+        if let Some(actor) = cause.actor {
+            headers.set(header::ACTOR, actor);
+        }
+        if !self.memory.configuration.is_empty() {
+            headers.set(header::CONFIGURATION, self.memory.configuration.as_str());
+        }
+        headers.set(header::TRACE, trace.to_string());
+        headers.set(header::CAUSE, cause.name.as_str());
+        headers.set(header::EPOCH, self.memory.epoch.number.to_string());
+        headers.set(header::POSITIONS, self.positions_header(cause));
+        if self.settings.broken == Some(BrokenPromise::DuplicateIsSuccess)
+            && let Some(id) = headers.get(header::ID).map(str::to_owned)
+        {
+            headers.set("Nats-Msg-Id", id);
+        }
+        Record { subject: draft.subject, headers, body: draft.body }
+    }
+
+    fn positions_header(&self, cause: &Cause<'_>) -> String {
+        if self.settings.broken == Some(BrokenPromise::OneCause) {
+            let stream = cause.name.split('=').next().unwrap_or_default();
+            let mut one = Positions::default();
+            if cause.message.is_some() {
+                one.advance(stream, cause.positions.get(stream));
+            }
+            return one.to_string();
+        }
+        cause.positions.to_string()
+    }
+}
+
+fn own_draft<M: Machine>(what: &str, kind: &'static str, body: String) -> Draft {
+    Draft {
+        subject: topology::ledger_subject(M::SERVICE, what),
+        kind: Cow::Borrowed(kind),
+        body: body.into(),
+        headers: Vec::new(),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn reused() -> Refusal {
+    Refusal::new(
+        RefusalCode::AlreadyExists,
+        "REQUEST_ID_REUSED",
+        "this request_id came with another request within 24 h; use a new one",
+    )
+}
+
+fn not_applicable(problems: Vec<mainstem_domain::configuration::Problem>) -> Refusal {
+    let count = problems.len();
+    let violations = problems
+        .into_iter()
+        .map(|problem| Violation { field: problem.path, description: problem.description })
+        .collect();
+    Refusal {
+        violations,
+        ..Refusal::new(
+            RefusalCode::InvalidArgument,
+            "CONFIGURATION_NOT_APPLICABLE",
+            format!("the configuration has {count} problems; mend them and apply again"),
+        )
+    }
+}

@@ -1,0 +1,96 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use mainstem_domain::access::Caller;
+use mainstem_domain::{Decider, Refusal};
+
+use crate::record::{Stored, Unreadable};
+
+/// A stream that a decider reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// The stream's name.
+    pub stream: &'static str,
+    /// Whether it is a ledger, whose records carry epochs and positions.
+    pub ledger: bool,
+}
+
+/// A decider with its place on the bus: what it reads, how its events stand in its ledger, and
+/// what its methods do.
+pub trait Machine: Send + Sync + 'static {
+    /// The rules.
+    type Decider: Decider;
+
+    /// The service's name, e.g. `identity-merge`.
+    const SERVICE: &'static str;
+    /// The stream that it alone writes.
+    const LEDGER: &'static str;
+    /// The streams that it reads.
+    const UPSTREAMS: &'static [Upstream];
+    /// Raised whenever a state cannot be read from an older snapshot any more; such a snapshot is
+    /// passed over and the log is folded instead.
+    const SNAPSHOT_VERSION: u32;
+
+    /// Reads a message of an upstream; `None` when it is nothing for this decider.
+    ///
+    /// # Errors
+    /// [`Unreadable`] sends the message to the dead letters.
+    fn input(upstream: &str, message: &Stored) -> Result<Option<InputOf<Self>>, Unreadable>;
+
+    /// How an event stands in the ledger.
+    fn encode(event: &EventOf<Self>, cause: Option<&Stored>) -> Draft;
+
+    /// Reads back what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// [`Unreadable`] stops the reader: a ledger is written by nobody else.
+    fn decode(message: &Stored) -> Result<EventOf<Self>, Unreadable>;
+
+    /// The JSON body of the response that carries an answer.
+    fn answer(answer: &<Self::Decider as Decider>::Answer) -> String;
+
+    /// What a call of one of the service's methods asks for.
+    ///
+    /// `request_id` names the call: the client's, or one made for it. The role was checked; the
+    /// scope is checked here, against the state.
+    ///
+    /// # Errors
+    /// The refusal that the caller gets.
+    fn call(
+        state: &StateOf<Self>,
+        method: &str,
+        caller: &Caller,
+        request_id: &str,
+        body: &[u8],
+    ) -> Result<Call<InputOf<Self>>, Refusal>;
+}
+
+/// The state of a machine's decider.
+pub type StateOf<M> = <<M as Machine>::Decider as Decider>::State;
+/// The input of a machine's decider.
+pub type InputOf<M> = <<M as Machine>::Decider as Decider>::Input;
+/// The event of a machine's decider.
+pub type EventOf<M> = <<M as Machine>::Decider as Decider>::Event;
+
+/// What a call asks for.
+#[derive(Debug)]
+pub enum Call<Input> {
+    /// Only to look: the JSON body of the response.
+    Read(String),
+    /// To decide a command.
+    Command(Input),
+}
+
+/// A record before the engine adds what it knows: id, times, epoch, positions, trace.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Where it goes.
+    pub subject: String,
+    /// The event's name.
+    pub kind: Cow<'static, str>,
+    /// Its body.
+    pub body: Bytes,
+    /// More headers. One that the engine would set as well, such as the id of an event that is
+    /// only passed on, wins over the engine's.
+    pub headers: Vec<(&'static str, String)>,
+}

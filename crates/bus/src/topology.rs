@@ -1,0 +1,388 @@
+//! Every stream, subject, source, transform, bucket, endpoint and permission, declared once.
+//!
+//! `mainstem provision` creates what is here, the README's flow table is printed from it, and the
+//! server's user list is generated from it. Nothing else in the workspace writes a subject.
+
+use std::time::Duration;
+
+use mainstem_domain::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId};
+
+use crate::record::header;
+
+/// Channel events as ingress took them.
+pub const INBOUND: &str = "INBOUND";
+/// The ledger of identity-merge.
+pub const CUSTOMER: &str = "CUSTOMER";
+/// The ledger of routing.
+pub const ROUTING: &str = "ROUTING";
+/// The ledger of notification.
+pub const NOTIFICATION: &str = "NOTIFICATION";
+/// Cases on offer.
+pub const QUEUES: &str = "QUEUES";
+/// Items to send.
+pub const OUTBOX: &str = "OUTBOX";
+/// Deliveries to pass on to an incumbent.
+pub const RELAY: &str = "RELAY";
+/// What could not be read.
+pub const DEADLETTER: &str = "DEADLETTER";
+
+/// Who may write; one key for each service.
+pub const LEASES: &str = "LEASES";
+/// Configurations by digest.
+pub const CONFIGURATIONS: &str = "CONFIGURATION";
+
+/// A writer that does not renew its lease for this long may be replaced.
+pub const LEASE_TTL: Duration = Duration::from_secs(3);
+
+/// How long dead letters and inbound events are kept.
+pub const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the server remembers ids of inbound events; identity-merge remembers them for longer.
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// The server version that everything here was tried on.
+pub const NATS_SERVER_VERSION: &str = "2.15.1";
+
+/// What a ledger subject ends with.
+pub const EPOCH: &str = "epoch";
+/// See [`EPOCH`].
+pub const POSITION: &str = "position";
+/// See [`EPOCH`].
+pub const CONFIGURATION: &str = "configuration";
+/// See [`EPOCH`].
+pub const RECEIPT: &str = "receipt";
+
+/// How long a stream keeps what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// As long as nobody erases it.
+    Ever,
+    /// This long.
+    For(Duration),
+    /// Until somebody takes it.
+    UntilTaken,
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct StreamSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    /// What is published to it.
+    pub subjects: &'static [&'static str],
+    /// Who writes it.
+    pub writer: &'static str,
+    /// Who reads it.
+    pub readers: &'static str,
+    /// How long.
+    pub retention: Retention,
+    /// Where the broker copies from.
+    pub source: Option<Source>,
+    /// Whether it is a ledger: atomic batches, no deduplication, per-message time to live.
+    pub ledger: bool,
+}
+
+/// What the broker copies by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// From this stream.
+    pub stream: &'static str,
+    /// What matches this.
+    pub from: &'static str,
+    /// To this subject.
+    pub to: &'static str,
+}
+
+/// Every stream, in the order in which a message goes through them.
+pub const STREAMS: [StreamSpec; 8] = [
+    StreamSpec {
+        name: INBOUND,
+        description: "channel events as ingress took them",
+        subjects: &["inbound.*.*.*"],
+        writer: "ingress",
+        readers: "identity-merge",
+        retention: Retention::For(KEPT),
+        source: None,
+        ledger: false,
+    },
+    StreamSpec {
+        name: CUSTOMER,
+        description: "ledger of identity-merge: whose event it is, and who is who",
+        subjects: &["customer.*.channel", "customer.*.identity", "channel.*", "ledger.identity-merge.*"],
+        writer: "identity-merge",
+        readers: "routing, notification, any service",
+        retention: Retention::Ever,
+        source: None,
+        ledger: true,
+    },
+    StreamSpec {
+        name: ROUTING,
+        description: "ledger of routing: conversations and cases",
+        subjects: &[
+            "customer.*.conversation",
+            "customer.*.case",
+            "customer.*.case.queued.*.*.*",
+            "staff.*",
+            "ledger.routing.*",
+        ],
+        writer: "routing",
+        readers: "notification, any service",
+        retention: Retention::Ever,
+        source: None,
+        ledger: true,
+    },
+    StreamSpec {
+        name: NOTIFICATION,
+        description: "ledger of notification: what people are sent",
+        subjects: &[
+            "customer.*.notification",
+            "customer.*.notification.send.*",
+            "batch.*.send",
+            "ledger.notification.*",
+        ],
+        writer: "notification",
+        readers: "any service",
+        retention: Retention::Ever,
+        source: None,
+        ledger: true,
+    },
+    StreamSpec {
+        name: QUEUES,
+        description: "cases on offer to the back office: queue.<queue>.<priority>.<case>",
+        subjects: &[],
+        writer: "the broker",
+        readers: "back-office people and systems",
+        retention: Retention::UntilTaken,
+        source: Some(Source {
+            stream: ROUTING,
+            from: "customer.*.case.queued.*.*.*",
+            to: "queue.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}",
+        }),
+        ledger: false,
+    },
+    StreamSpec {
+        name: OUTBOX,
+        description: "items to send: outbox.<channel>.<customer>",
+        subjects: &[],
+        writer: "the broker",
+        readers: "sender",
+        retention: Retention::UntilTaken,
+        source: Some(Source {
+            stream: NOTIFICATION,
+            from: "customer.*.notification.send.*",
+            to: "outbox.{{wildcard(2)}}.{{wildcard(1)}}",
+        }),
+        ledger: false,
+    },
+    StreamSpec {
+        name: RELAY,
+        description: "deliveries to pass on to an incumbent",
+        subjects: &["relay.*"],
+        writer: "ingress",
+        readers: "relay workers",
+        retention: Retention::UntilTaken,
+        source: None,
+        ledger: false,
+    },
+    StreamSpec {
+        name: DEADLETTER,
+        description: "what could not be read: origin and reason",
+        subjects: &["dead.*"],
+        writer: "every service",
+        readers: "operators",
+        retention: Retention::For(KEPT),
+        source: None,
+        ledger: false,
+    },
+];
+
+/// The services with a ledger.
+pub const LEDGERS: [(&str, &str); 3] =
+    [("identity-merge", CUSTOMER), ("routing", ROUTING), ("notification", NOTIFICATION)];
+
+/// The object bucket that a service keeps its snapshots in.
+#[must_use]
+pub fn snapshots(service: &str) -> String {
+    format!("SNAPSHOTS-{service}")
+}
+
+/// `inbound.<kind>.<channel>.<handle>`.
+#[must_use]
+pub fn inbound_subject(kind: &str, channel: &ChannelId, handle: &str) -> String {
+    format!("inbound.{kind}.{channel}.{handle}")
+}
+
+/// A channel event of a customer, or of nobody.
+#[must_use]
+pub fn channel_subject(customer: Option<CustomerId>, channel: &ChannelId) -> String {
+    match customer {
+        Some(customer) => format!("customer.{customer}.channel"),
+        None => format!("channel.{channel}"),
+    }
+}
+
+/// Who a customer is.
+#[must_use]
+pub fn identity_subject(customer: CustomerId) -> String {
+    format!("customer.{customer}.identity")
+}
+
+/// What is said to and by a customer.
+#[must_use]
+pub fn conversation_subject(customer: CustomerId) -> String {
+    format!("customer.{customer}.conversation")
+}
+
+/// A customer's cases.
+#[must_use]
+pub fn case_subject(customer: CustomerId) -> String {
+    format!("customer.{customer}.case")
+}
+
+/// A case on offer; sourced to `queue.<queue>.<priority>.<case>`.
+#[must_use]
+pub fn queued_subject(
+    customer: CustomerId,
+    queue: &QueueId,
+    priority: mainstem_domain::configuration::Priority,
+    case: CaseId,
+) -> String {
+    let priority = priority.to_string().to_lowercase();
+    format!("customer.{customer}.case.queued.{queue}.{priority}.{case}")
+}
+
+/// What a customer is sent.
+#[must_use]
+pub fn notification_subject(customer: CustomerId) -> String {
+    format!("customer.{customer}.notification")
+}
+
+/// An item to send; sourced to `outbox.<channel>.<customer>`.
+#[must_use]
+pub fn send_subject(customer: CustomerId, channel: &ChannelId) -> String {
+    format!("customer.{customer}.notification.send.{channel}")
+}
+
+/// A record of the engine.
+#[must_use]
+pub fn ledger_subject(service: &str, what: &str) -> String {
+    format!("ledger.{service}.{what}")
+}
+
+/// A service's dead letters.
+#[must_use]
+pub fn dead_subject(service: &str) -> String {
+    format!("dead.{service}")
+}
+
+/// A method of a service, as a NATS service endpoint.
+#[must_use]
+pub fn endpoint_subject(service: &str, endpoint: &str) -> String {
+    format!("svc.{service}.{endpoint}")
+}
+
+/// From a standby to the writer of its service, and from nobody else.
+#[must_use]
+pub fn forward_subject(service: &str) -> String {
+    format!("forward.{service}")
+}
+
+/// The directory attributes that stand in headers.
+#[must_use]
+pub fn place_headers(
+    channel: Option<&ChannelId>,
+    store: Option<&StoreId>,
+    brand: Option<&BrandId>,
+) -> Vec<(&'static str, String)> {
+    [
+        (header::CHANNEL, channel.map(ToString::to_string)),
+        (header::STORE, store.map(ToString::to_string)),
+        (header::BRAND, brand.map(ToString::to_string)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.map(|value| (name, value)))
+    .collect()
+}
+
+/// The README's flow table.
+#[must_use]
+pub fn flow_table() -> String {
+    use std::fmt::Write as _;
+    let mut table = String::from(
+        "| stream | subjects | written by | read by | kept |\n|---|---|---|---|---|\n",
+    );
+    for stream in &STREAMS {
+        let subjects: Vec<_> = stream
+            .source
+            .iter()
+            .map(|source| format!("`{}`, sourced from `{}` `{}`", source.to, source.stream, source.from))
+            .chain(stream.subjects.iter().map(|subject| format!("`{subject}`")))
+            .collect();
+        let kept = match stream.retention {
+            Retention::Ever => "until erased".to_owned(),
+            Retention::For(span) => format!("{} days", span.as_secs() / 86_400),
+            Retention::UntilTaken => "until taken".to_owned(),
+        };
+        let _ = writeln!(
+            table,
+            "| `{}` | {} | {} | {} | {kept} |",
+            stream.name,
+            subjects.join(" · "),
+            stream.writer,
+            stream.readers
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, subject: &str) -> bool {
+        let (pattern, subject): (Vec<_>, Vec<_>) =
+            (pattern.split('.').collect(), subject.split('.').collect());
+        pattern.len() == subject.len()
+            && pattern.iter().zip(&subject).all(|(p, s)| *p == "*" || p == s)
+    }
+
+    #[test]
+    fn every_subject_lands_in_its_stream_and_in_no_other() {
+        let customer = CustomerId::derive("x");
+        let channel: ChannelId = "line-1".parse().unwrap();
+        let case = CaseId::derive("x");
+        let queue = "repair".parse().unwrap();
+        let cases = [
+            (inbound_subject("line", &channel, "h"), INBOUND),
+            (channel_subject(Some(customer), &channel), CUSTOMER),
+            (channel_subject(None, &channel), CUSTOMER),
+            (identity_subject(customer), CUSTOMER),
+            (conversation_subject(customer), ROUTING),
+            (case_subject(customer), ROUTING),
+            (queued_subject(customer, &queue, mainstem_domain::configuration::Priority::P1, case), ROUTING),
+            (notification_subject(customer), NOTIFICATION),
+            (send_subject(customer, &channel), NOTIFICATION),
+            (ledger_subject("routing", EPOCH), ROUTING),
+            (ledger_subject("identity-merge", RECEIPT), CUSTOMER),
+            (dead_subject("ingress"), DEADLETTER),
+        ];
+        for (subject, stream) in cases {
+            let homes: Vec<_> = STREAMS
+                .iter()
+                .filter(|spec| spec.subjects.iter().any(|pattern| matches(pattern, &subject)))
+                .map(|spec| spec.name)
+                .collect();
+            assert_eq!(homes, [stream], "{subject}");
+        }
+    }
+
+    #[test]
+    fn a_source_takes_what_its_stream_holds() {
+        for source in STREAMS.iter().filter_map(|spec| spec.source) {
+            let origin = STREAMS.iter().find(|spec| spec.name == source.stream).unwrap();
+            assert!(origin.subjects.contains(&source.from), "{}", source.from);
+        }
+    }
+}
