@@ -15,7 +15,10 @@ pub mod record;
 pub mod topology;
 mod trace;
 
-pub use machine::{Call, Draft, EventOf, InputOf, Machine, StateOf, Upstream};
+pub use machine::{
+    Call, Draft, EventOf, InputOf, Machine, Method, StateOf, Upstream, need_whole_scope,
+    no_such_method, read_request,
+};
 pub use positions::{Epoch, NoPositions, Position, Positions};
 pub use record::{Headers, Record, Stored, Unreadable};
 pub use trace::TraceContext;

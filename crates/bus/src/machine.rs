@@ -1,8 +1,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use mainstem_domain::access::Caller;
-use mainstem_domain::{Decider, Refusal};
+use mainstem_domain::access::{Caller, Role};
+use mainstem_domain::{Decider, Refusal, RefusalCode};
+use serde::de::DeserializeOwned;
 
 use crate::record::{Stored, Unreadable};
 
@@ -30,6 +31,8 @@ pub trait Machine: Send + Sync + 'static {
     /// Raised whenever a state cannot be read from an older snapshot any more; such a snapshot is
     /// passed over and the log is folded instead.
     const SNAPSHOT_VERSION: u32;
+    /// The service's methods.
+    const METHODS: &'static [Method];
 
     /// Reads a message of an upstream; `None` when it is nothing for this decider.
     ///
@@ -71,6 +74,54 @@ pub type StateOf<M> = <<M as Machine>::Decider as Decider>::State;
 pub type InputOf<M> = <<M as Machine>::Decider as Decider>::Input;
 /// The event of a machine's decider.
 pub type EventOf<M> = <<M as Machine>::Decider as Decider>::Event;
+
+/// A method of a service. One use case with two faces: a gRPC method and a NATS endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The gRPC method, e.g. `AcceptCase`.
+    pub name: &'static str,
+    /// The NATS endpoint, e.g. `accept-case`.
+    pub endpoint: &'static str,
+    /// Who may call it.
+    pub roles: &'static [Role],
+}
+
+/// Reads the JSON body of a request.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` that says where the body is wrong, and not what stands there.
+pub fn read_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "has a field of the wrong type",
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => "is no JSON object",
+        };
+        Refusal::field("body", format!("{what} at line {}, column {}", error.line(), error.column()))
+    })
+}
+
+/// Refuses a caller whose scope is not everything, for what has no store, queue or brand.
+///
+/// # Errors
+/// `PERMISSION_DENIED` with the reason `OUT_OF_SCOPE`.
+pub fn need_whole_scope(caller: &Caller) -> Result<(), Refusal> {
+    if caller.scope.all {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::PermissionDenied,
+        "OUT_OF_SCOPE",
+        "this needs a caller whose scope is everything",
+    ))
+}
+
+/// The refusal of a method that the service does not have.
+#[must_use]
+pub fn no_such_method(service: &str, method: &str) -> Refusal {
+    Refusal::not_found("method", &format!("{service}.{method}"))
+}
 
 /// What a call asks for.
 #[derive(Debug)]

@@ -32,6 +32,9 @@ pub struct Notification;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     addresses: OrdMap<CustomerId, OrdMap<ChannelId, String>>,
+    /// Customers whose addresses moved, and the survivor that has them now: a request that was
+    /// decided before the merge may come after it.
+    aliases: OrdMap<CustomerId, CustomerId>,
     items: OrdMap<ItemId, Item>,
 }
 
@@ -197,8 +200,12 @@ impl State {
         self.items.values().filter(|item| item.outcome.is_none()).count()
     }
 
+    fn current(&self, customer: CustomerId) -> CustomerId {
+        self.aliases.get(&customer).copied().unwrap_or(customer)
+    }
+
     fn address(&self, customer: CustomerId, channel: &ChannelId) -> Option<Address> {
-        let user = self.addresses.get(&customer)?.get(channel)?;
+        let user = self.addresses.get(&self.current(customer))?.get(channel)?;
         Some(Address { channel: channel.clone(), user: user.clone() })
     }
 }
@@ -245,7 +252,7 @@ impl Decider for Notification {
             Event::AddressLearned { customer, address } => {
                 state
                     .addresses
-                    .entry(*customer)
+                    .entry(state.aliases.get(customer).copied().unwrap_or(*customer))
                     .or_default()
                     .insert(address.channel.clone(), address.user.clone());
             }
@@ -254,6 +261,15 @@ impl Decider for Notification {
                 let kept = state.addresses.entry(*to).or_default();
                 for (channel, user) in moved {
                     kept.entry(channel).or_insert(user);
+                }
+                let earlier: Vec<_> = state
+                    .aliases
+                    .iter()
+                    .filter(|(_, survivor)| *survivor == from)
+                    .map(|(alias, _)| *alias)
+                    .collect();
+                for alias in earlier.into_iter().chain([*from]) {
+                    state.aliases.insert(alias, *to);
                 }
             }
             Event::Queued { id, item } => {
@@ -300,7 +316,7 @@ fn request_item(
         }
         _ => Way::Push,
     };
-    let customer = request.customer;
+    let customer = state.current(request.customer);
     Event::Queued { id, item: Item { customer, address, way, text, asked_at: at, outcome: None } }
 }
 
@@ -326,7 +342,7 @@ fn send(
     };
     let id = ItemId::derive(id);
     let item = Item {
-        customer,
+        customer: state.current(customer),
         address,
         way: Way::Push,
         text: text.to_owned(),

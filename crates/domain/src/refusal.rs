@@ -50,10 +50,10 @@ pub struct Refusal {
     /// For people: what is wrong and what to do.
     pub message: String,
     /// Fields that are wrong; only with [`RefusalCode::InvalidArgument`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub violations: Vec<Violation>,
     /// Facts behind the reason, e.g. who holds the case.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
 

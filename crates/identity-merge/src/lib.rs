@@ -1,1 +1,7 @@
-//! placeholder
+//! identity-merge: whose event is it? One membership out of many identifiers.
+//!
+//! Reads `INBOUND`, writes `CUSTOMER`; the rules are [`mainstem_domain::identity`].
+
+mod machine;
+
+pub use machine::IdentityMachine;

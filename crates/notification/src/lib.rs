@@ -1,1 +1,8 @@
-//! placeholder
+//! notification: what a person is sent, at most once.
+//!
+//! Reads `CUSTOMER` and `ROUTING`, writes `NOTIFICATION`; the rules are
+//! [`mainstem_domain::notification`].
+
+mod machine;
+
+pub use machine::NotificationMachine;

@@ -1,1 +1,7 @@
-//! placeholder
+//! routing: what a person wants, and who does it.
+//!
+//! Reads `CUSTOMER`, writes `ROUTING`; the rules are [`mainstem_domain::routing`].
+
+mod machine;
+
+pub use machine::RoutingMachine;

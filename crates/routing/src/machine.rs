@@ -1,0 +1,207 @@
+use std::borrow::Cow;
+
+use mainstem_bus::record::header;
+use mainstem_bus::{
+    Call, Draft, Machine, Method, Stored, Unreadable, Upstream, no_such_method, read_request,
+    topology,
+};
+use mainstem_domain::access::{Caller, Role};
+use mainstem_domain::routing::{Case, CaseView, Event, Input, Routing, Stage, State};
+use mainstem_domain::{CustomerId, Refusal, RefusalCode, identity::Event as IdentityEvent};
+use mainstem_proto::field::{parse_case, parse_queue};
+use mainstem_proto::wire::{channel, routing as wire};
+use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
+
+/// routing on the bus: reads `CUSTOMER`, writes `ROUTING`.
+#[derive(Debug)]
+pub struct RoutingMachine;
+
+const READERS: &[Role] =
+    &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
+const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
+
+/// Cases on one page when the caller does not say, and at most.
+const PAGE: (usize, usize) = (50, 500);
+
+impl Machine for RoutingMachine {
+    type Decider = Routing;
+
+    const SERVICE: &'static str = "routing";
+    const LEDGER: &'static str = topology::ROUTING;
+    const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
+    const SNAPSHOT_VERSION: u32 = 1;
+    const METHODS: &'static [Method] = &[
+        Method { name: "GetCase", endpoint: "get-case", roles: READERS },
+        Method { name: "ListCases", endpoint: "list-cases", roles: READERS },
+        Method { name: "AcceptCase", endpoint: "accept-case", roles: WORKERS },
+        Method { name: "ResolveCase", endpoint: "resolve-case", roles: WORKERS },
+    ];
+
+    fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
+        let record = &message.record;
+        if record.kind().starts_with("mainstem.identity.") {
+            let event = identity::decode(record.kind(), &record.body).map_err(unreadable)?;
+            return Ok(match event {
+                IdentityEvent::Merged { survivor, absorbed } => {
+                    Some(Input::Merged { survivor, absorbed })
+                }
+                IdentityEvent::Created { .. }
+                | IdentityEvent::Attached { .. }
+                | IdentityEvent::Channel { .. } => None,
+            });
+        }
+        let Some(customer) = record.header(header::CUSTOMER) else { return Ok(None) };
+        let customer: CustomerId =
+            customer.parse().map_err(|_| Unreadable("ce-customer is malformed".to_owned()))?;
+        let event: channel::ChannelEvent = serde_json::from_slice(&record.body)
+            .map_err(|_| Unreadable("the body is no channel event".to_owned()))?;
+        let event = channel_event::decode(event).map_err(unreadable)?.event;
+        let address = channel_event::address_of(&event);
+        Ok(Some(Input::Channel { customer, event, address }))
+    }
+
+    fn encode(event: &Event, _cause: Option<&Stored>) -> Draft {
+        let (customer, subject, place) = match event {
+            Event::Opened { case, .. } => {
+                (case.customer, topology::case_subject(case.customer), place(case))
+            }
+            Event::Queued { id, case } => {
+                let subject =
+                    topology::queued_subject(case.customer, &case.queue, case.priority, *id);
+                (case.customer, subject, place(case))
+            }
+            Event::Accepted { customer, .. } | Event::Resolved { customer, .. } => {
+                (*customer, topology::case_subject(*customer), Vec::new())
+            }
+            Event::Moved { to, .. } => (*to, topology::case_subject(*to), Vec::new()),
+            Event::MessageRequested(request) => (
+                request.customer,
+                topology::conversation_subject(request.customer),
+                topology::place_headers(Some(&request.channel), None, request.brand.as_ref()),
+            ),
+        };
+        let encoded = routing::encode(event);
+        let mut headers = place;
+        headers.push((header::CUSTOMER, customer.to_string()));
+        Draft { subject, kind: Cow::Borrowed(encoded.kind), body: encoded.body, headers }
+    }
+
+    fn decode(message: &Stored) -> Result<Event, Unreadable> {
+        routing::decode(message.record.kind(), &message.record.body)
+            .map_err(|error| Unreadable(error.to_string()))
+    }
+
+    fn answer(answer: &CaseView) -> String {
+        response(answer)
+    }
+
+    fn call(
+        state: &State,
+        method: &str,
+        caller: &Caller,
+        _request_id: &str,
+        body: &[u8],
+    ) -> Result<Call<Input>, Refusal> {
+        match method {
+            "GetCase" => {
+                let request: wire::GetCaseRequest = read_request(body)?;
+                Ok(Call::Read(response(&seen(state, caller, &request.case)?)))
+            }
+            "ListCases" => list(state, caller, &read_request(body)?),
+            "AcceptCase" => {
+                let request: wire::AcceptCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Accept { case, by: caller.name.clone() }))
+            }
+            "ResolveCase" => {
+                let request: wire::ResolveCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Resolve { case, by: caller.name.clone() }))
+            }
+            _ => Err(no_such_method(Self::SERVICE, method)),
+        }
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Unreadable {
+    Unreadable(error.to_string())
+}
+
+fn place(case: &Case) -> Vec<(&'static str, String)> {
+    topology::place_headers(Some(&case.channel), case.store.as_ref(), case.brand.as_ref())
+}
+
+fn reaches(caller: &Caller, case: &Case) -> bool {
+    caller.reaches(case.store.as_ref(), Some(&case.queue), case.brand.as_ref())
+}
+
+/// A case out of the caller's scope does not exist for that caller.
+fn seen(state: &State, caller: &Caller, id: &str) -> Result<CaseView, Refusal> {
+    let id = parse_case("case", id)?;
+    state
+        .case(id)
+        .filter(|view| reaches(caller, &view.case))
+        .ok_or_else(|| Refusal::not_found("case", id.as_str()))
+}
+
+fn list(
+    state: &State,
+    caller: &Caller,
+    request: &wire::ListCasesRequest,
+) -> Result<Call<Input>, Refusal> {
+    let queue = match request.queue.as_str() {
+        "" => None,
+        queue => Some(parse_queue("queue", queue)?),
+    };
+    let after = match request.page_token.as_str() {
+        "" => None,
+        token => Some(parse_case("page_token", token).map_err(|_| {
+            FieldError::new("page_token", "is none that this method gave; begin at the first page")
+        })?),
+    };
+    let size = usize::try_from(request.page_size)
+        .map_err(|_| FieldError::new("page_size", "must not be negative"))?;
+    let size = if size == 0 { PAGE.0 } else { size.min(PAGE.1) };
+    if let Some(queue) = &queue
+        && caller.role == Role::Unit
+        && !caller.reaches(None, Some(queue), None)
+    {
+        return Err(Refusal::new(
+            RefusalCode::PermissionDenied,
+            "OUT_OF_SCOPE",
+            format!("queue {queue} is not among the caller's"),
+        ));
+    }
+    let wanted = |case: &Case| {
+        queue.as_ref().is_none_or(|queue| *queue == case.queue)
+            && (request.state() == wire::CaseState::Unspecified
+                || request.state() == state_of(case))
+            && reaches(caller, case)
+    };
+    let mut found = state.cases_after(after).filter(|(_, case)| wanted(case));
+    let cases: Vec<_> = found
+        .by_ref()
+        .take(size)
+        .map(|(id, case)| wire::Case::from(&CaseView { id: *id, case: case.clone() }))
+        .collect();
+    let next_page_token = match cases.last().filter(|_| found.next().is_some()) {
+        Some(last) => last.case.clone(),
+        None => String::new(),
+    };
+    let response = wire::ListCasesResponse { cases, next_page_token };
+    Ok(Call::Read(serde_json::to_string(&response).unwrap_or_default()))
+}
+
+fn state_of(case: &Case) -> wire::CaseState {
+    match case.stage {
+        Stage::Open => wire::CaseState::Open,
+        Stage::Accepted { .. } => wire::CaseState::Accepted,
+        Stage::Resolved { .. } => wire::CaseState::Resolved,
+    }
+}
+
+/// Every method about one case answers with `{"case": …}`.
+fn response(view: &CaseView) -> String {
+    let case = Some(wire::Case::from(view));
+    serde_json::to_string(&wire::GetCaseResponse { case }).unwrap_or_default()
+}
