@@ -9,6 +9,8 @@
 
 pub mod engine;
 mod machine;
+pub mod nats;
+pub mod permissions;
 mod positions;
 
 pub mod record;

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::person::Act;
-use crate::{BrandId, ChannelId, QueueId, StoreId};
+use crate::{BrandId, ChannelId, QueueId, Refusal, RefusalCode, StoreId, Violation};
 
 /// Everything that is applied together. The default is empty: no channel, no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +241,30 @@ impl Configuration {
             }
         }
         problems
+    }
+
+    /// Refuses a configuration that has problems, with all of them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with the reason `CONFIGURATION_NOT_APPLICABLE`.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let problems = self.lint();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let count = problems.len();
+        let violations = problems
+            .into_iter()
+            .map(|problem| Violation { field: problem.path, description: problem.description })
+            .collect();
+        Err(Refusal {
+            violations,
+            ..Refusal::new(
+                RefusalCode::InvalidArgument,
+                "CONFIGURATION_NOT_APPLICABLE",
+                format!("the configuration has {count} problems; mend them and apply it again"),
+            )
+        })
     }
 
     /// The first rule that matches.

@@ -266,20 +266,25 @@ fn resolve(state: &State, event: &ChannelEvent) -> Vec<Event> {
     let owner = event.identifiers.iter().find_map(|identifier| state.owner(identifier));
     let Some(customer) = owner else {
         let customer = unused_id(state, event);
-        let created = Event::Created { customer, identifiers: event.identifiers.clone() };
+        let identifiers = distinct(&event.identifiers).take(IDENTIFIERS_AT_MOST).cloned().collect();
+        let created = Event::Created { customer, identifiers };
         return vec![created, channel(Some(customer))];
     };
     let room = IDENTIFIERS_AT_MOST
         .saturating_sub(state.customer(customer).map_or(0, |known| known.customer.identifiers.len()));
-    let mut events: Vec<_> = event
-        .identifiers
-        .iter()
+    let mut events: Vec<_> = distinct(&event.identifiers)
         .filter(|identifier| state.owner(identifier).is_none())
         .take(room)
         .map(|identifier| Event::Attached { customer, identifier: identifier.clone() })
         .collect();
     events.push(channel(Some(customer)));
     events
+}
+
+/// Each identifier once, in the order of the event.
+fn distinct(identifiers: &[Identifier]) -> impl Iterator<Item = &Identifier> {
+    let mut seen = std::collections::BTreeSet::new();
+    identifiers.iter().filter(move |identifier| seen.insert(*identifier))
 }
 
 /// The id comes from the event that made the customer known. Where a source used an event id

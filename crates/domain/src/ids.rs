@@ -105,7 +105,7 @@ slug!(
 /// is 80 bits of a SHA-256 over what the id stands for. The same input gives the same id on every
 /// run, so a crash between deciding and storing cannot give one thing two ids.
 macro_rules! derived {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $letter:literal) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $letter:literal, $name_of_letter:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -136,7 +136,7 @@ macro_rules! derived {
                     .map(Self)
                     .ok_or(IdError {
                         kind: $kind,
-                        rule: concat!("must be '", stringify!($letter), "' and 16 characters of Crockford base 32"),
+                        rule: concat!("must be ", $name_of_letter, " and 16 characters of Crockford base 32"),
                     })
             }
         }
@@ -168,19 +168,22 @@ derived!(
     /// One customer. Stays valid for ever: after a merge it is an alias of the survivor.
     CustomerId,
     "customer",
-    b'C'
+    b'C',
+    "C"
 );
 derived!(
     /// One case on one back-office queue.
     CaseId,
     "case",
-    b'K'
+    b'K',
+    "K"
 );
 derived!(
     /// One send item: one call to a vendor's sending API.
     ItemId,
     "item",
-    b'N'
+    b'N',
+    "N"
 );
 
 /// The id of an event as its source gave it (CloudEvents `id`): 1 to 128 printable ASCII

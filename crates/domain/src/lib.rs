@@ -7,6 +7,7 @@
 //! and no map is iterated in an order that can differ between two runs.
 
 #![warn(missing_docs)]
+#![deny(clippy::iter_over_hash_type)]
 
 pub mod access;
 mod at;

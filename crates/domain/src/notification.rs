@@ -235,7 +235,9 @@ impl Decider for Notification {
                 Decision::events(knows.then_some(moved).into_iter().collect())
             }
             Input::Requested { id, request } => {
-                Decision::events(vec![request_item(state, configuration, id, request, at)])
+                let known = state.items.contains_key(&ItemId::derive(id));
+                let decided = (!known).then(|| request_item(state, configuration, id, request, at));
+                Decision::events(decided.into_iter().collect())
             }
             Input::Send { id, customer, channel, text } => {
                 send(state, id, *customer, channel, text, at).unwrap_or_else(Decision::refused)
@@ -341,6 +343,9 @@ fn send(
         ));
     };
     let id = ItemId::derive(id);
+    if let Some(delivery) = state.delivery(id) {
+        return Ok(Decision::answered(Vec::new(), delivery));
+    }
     let item = Item {
         customer: state.current(customer),
         address,

@@ -9,7 +9,7 @@
 //! Invariants: a case is on exactly one queue; while a case with the same customer, brand and
 //! rule is not resolved, no second one opens; a case is held by at most one worker.
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::{CASE_RESOLVED, Configuration, Priority};
@@ -27,7 +27,7 @@ pub struct Routing;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     cases: OrdMap<CaseId, Case>,
-    unresolved: OrdMap<(CustomerId, Option<BrandId>, String), CaseId>,
+    unresolved: OrdMap<(CustomerId, Option<BrandId>, String), OrdSet<CaseId>>,
 }
 
 /// One case.
@@ -84,7 +84,7 @@ pub enum Input {
         /// Who.
         customer: CustomerId,
         /// What.
-        event: ChannelEvent,
+        event: Box<ChannelEvent>,
         /// Where the person can be answered, if anywhere.
         address: Option<Address>,
     },
@@ -244,7 +244,7 @@ impl Decider for Routing {
     fn evolve(state: &mut State, event: &Event, at: At) {
         match event {
             Event::Opened { id, case } => {
-                state.unresolved.insert(key(case), *id);
+                state.unresolved.entry(key(case)).or_default().insert(*id);
                 state.cases.insert(*id, case.clone());
             }
             Event::Accepted { id, by, .. } => {
@@ -256,8 +256,11 @@ impl Decider for Routing {
                 if let Some(case) = state.cases.get_mut(id) {
                     case.stage = Stage::Resolved { by: by.clone(), at };
                     let key = key(case);
-                    if state.unresolved.get(&key) == Some(id) {
-                        state.unresolved.remove(&key);
+                    if let Some(open) = state.unresolved.get_mut(&key) {
+                        open.remove(id);
+                        if open.is_empty() {
+                            state.unresolved.remove(&key);
+                        }
                     }
                 }
             }
@@ -269,10 +272,11 @@ impl Decider for Routing {
                     .map(|(id, case)| (*id, case.clone()))
                     .collect();
                 for (id, mut case) in moved {
-                    let open = state.unresolved.remove(&key(&case)).is_some();
+                    let open = state.unresolved.remove(&key(&case)).unwrap_or_default();
                     case.customer = *to;
-                    if open {
-                        state.unresolved.entry(key(&case)).or_insert(id);
+                    if !open.is_empty() {
+                        let kept = state.unresolved.entry(key(&case)).or_default();
+                        kept.extend(open);
                     }
                     state.cases.insert(id, case);
                 }
@@ -315,9 +319,14 @@ fn route(
             opened_at: at,
             stage: Stage::Open,
         };
-        about = state.unresolved.get(&key(&case)).copied();
+        about = state.unresolved.get(&key(&case)).and_then(OrdSet::get_min).copied();
         if about.is_none() {
-            let id = CaseId::derive(&format!("{}/{}", event.channel, event.id));
+            let mut origin = format!("{}/{}", event.channel, event.id);
+            let mut id = CaseId::derive(&origin);
+            while state.cases.contains_key(&id) {
+                origin.push('+');
+                id = CaseId::derive(&origin);
+            }
             about = Some(id);
             events.push(Event::Opened { id, case: case.clone() });
             events.push(Event::Queued { id, case });

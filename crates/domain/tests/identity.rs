@@ -1,5 +1,7 @@
 //! identity-merge against a naive model: a list of people, searched from the start each time.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// So few that most operations meet what earlier ones left.
-const IDENTIFIERS: u8 = 8;
-const EVENTS: u8 = 12;
+const IDENTIFIERS: u8 = 16;
+const EVENTS: u8 = 4;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -24,7 +26,7 @@ enum Op {
         channel: u8,
         identifiers: Vec<u8>,
     },
-    /// Customers are picked among all ids ever given out; beyond them is an unknown one.
+    /// Customers are picked among all ids ever given out and one that is unknown.
     Attach {
         customer: usize,
         identifier: u8,
@@ -39,31 +41,32 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let wait = prop_oneof![
-        Just(Duration::ZERO),
         Just(SEEN_FOR),
         Just(SEEN_FOR + Duration::from_millis(1)),
         (0..100_000_000_u64).prop_map(Duration::from_millis),
     ];
+    // Mostly one identifier, so that there are several customers to merge.
+    let seen = prop_oneof![3 => vec(0..IDENTIFIERS, 1), 1 => vec(0..IDENTIFIERS, 0..4)];
     let op = prop_oneof![
-        4 => (0..EVENTS, 0..2_u8, vec(0..IDENTIFIERS, 0..4)).prop_map(
+        4 => (0..EVENTS, 0..2_u8, seen).prop_map(
             |(event, channel, identifiers)| Op::Inbound { event, channel, identifiers }
         ),
-        2 => (0..8_usize, 0..IDENTIFIERS)
+        1 => (0..64_usize, 0..IDENTIFIERS)
             .prop_map(|(customer, identifier)| Op::Attach { customer, identifier }),
-        2 => (0..8_usize, 0..8_usize, any::<bool>()).prop_map(
+        2 => (0..64_usize, 0..64_usize, any::<bool>()).prop_map(
             |(customer, other, validate_only)| Op::Merge { customer, other, validate_only }
         ),
-        1 => wait.prop_map(Op::Wait),
+        2 => wait.prop_map(Op::Wait),
     ];
-    vec(op, 1..40)
+    vec(op, 1..60)
 }
 
 fn identifier(number: u8) -> Identifier {
     format!("member:{number}").parse().unwrap()
 }
 
-fn inbound(event: &str, channel: u8, identifiers: Vec<Identifier>) -> ChannelEvent {
-    ChannelEvent {
+fn inbound(event: &str, channel: u8, identifiers: Vec<Identifier>) -> Input {
+    let event = ChannelEvent {
         id: event.parse().unwrap(),
         channel: format!("channel-{channel}").parse().unwrap(),
         store: None,
@@ -73,7 +76,8 @@ fn inbound(event: &str, channel: u8, identifiers: Vec<Identifier>) -> ChannelEve
         occurred_at: At::default(),
         received_at: At::default(),
         reply_token: None,
-    }
+    };
+    Input::Inbound(event)
 }
 
 /// The decider as the engine runs it, with everything that it has decided.
@@ -87,6 +91,7 @@ struct World {
 
 impl World {
     fn customer(&self, pick: usize) -> CustomerId {
+        let pick = pick % (self.ids.len() + 1);
         self.ids.get(pick).copied().unwrap_or(CustomerId::derive("nobody"))
     }
 
@@ -94,7 +99,7 @@ impl World {
         match op {
             Op::Inbound { event, channel, identifiers } => {
                 let identifiers = identifiers.iter().copied().map(identifier).collect();
-                Some(Input::Inbound(inbound(&format!("e{event}"), *channel, identifiers)))
+                Some(inbound(&format!("e{event}"), *channel, identifiers))
             }
             Op::Attach { customer, identifier: number } => Some(Input::Attach {
                 customer: self.customer(*customer),
@@ -342,7 +347,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "fails: an event that creates a customer brings any number of identifiers"]
     fn nobody_has_too_many_identifiers(
         events in vec((0..400_usize, 0..150_usize), 1..8),
     ) {
@@ -350,7 +354,7 @@ proptest! {
         for (index, (first, count)) in events.into_iter().enumerate() {
             let identifiers =
                 (first..first + count).map(|n| format!("member:{n}").parse().unwrap()).collect();
-            let input = Input::Inbound(inbound(&format!("e{index}"), 0, identifiers));
+            let input = inbound(&format!("e{index}"), 0, identifiers);
             for event in world.decide(&input).events {
                 if let Event::Created { customer, .. } = &event {
                     world.ids.push(*customer);
@@ -372,8 +376,8 @@ fn a_full_customer_takes_no_more() {
     let numbered = |range: std::ops::Range<usize>| -> Vec<Identifier> {
         range.map(|n| format!("member:{n}").parse().unwrap()).collect()
     };
-    let mut take = |world: &mut World, event: &str, identifiers| {
-        let decision = world.decide(&Input::Inbound(inbound(event, 0, identifiers)));
+    let take = |world: &mut World, event: &str, identifiers| {
+        let decision = world.decide(&inbound(event, 0, identifiers));
         for event in &decision.events {
             Identity::evolve(&mut world.state, event, world.at);
         }

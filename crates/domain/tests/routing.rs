@@ -1,5 +1,7 @@
 //! routing against a naive model: a list of cases, searched from the start each time.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use mainstem_domain::configuration::{Configuration, Priority};
 use mainstem_domain::person::{Act, Address, ChannelEvent};
 use mainstem_domain::routing::{Case, CaseView, Event, Input, Routing, Stage, State};
@@ -33,8 +35,9 @@ enum Op {
 }
 
 fn ops(merges: u32) -> impl Strategy<Value = Vec<Op>> {
+    let menu = prop::sample::select(vec![0, 0, 0, 0, 1, 2, 3]);
     let op = prop_oneof![
-        6 => (0..3_usize, 0..2_usize, 0..4_usize, any::<bool>(), any::<bool>()).prop_map(
+        6 => (0..3_usize, 0..2_usize, menu, any::<bool>(), any::<bool>()).prop_map(
             |(customer, brand, menu, reachable, token)| {
                 Op::Tap { customer, brand, menu, reachable, token }
             }
@@ -161,8 +164,7 @@ fn tap(
         reply_token,
     };
     let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
-    // Made in one place, so that the shape of `Input` is known in one place.
-    Input::Channel { customer, event: event.into(), address: reachable.then_some(address) }
+    Input::Channel { customer, event: Box::new(event), address: reachable.then_some(address) }
 }
 
 fn all(state: &State) -> Vec<(CaseId, Case)> {
@@ -170,11 +172,13 @@ fn all(state: &State) -> Vec<(CaseId, Case)> {
 }
 
 fn opened(decision: &Decision<Event, CaseView>) -> Vec<&Case> {
-    let case = |event| match event {
-        &Event::Opened { ref case, .. } => Some(case),
-        _ => None,
-    };
-    decision.events.iter().filter_map(case).collect()
+    let mut cases = Vec::new();
+    for event in &decision.events {
+        if let Event::Opened { case, .. } = event {
+            cases.push(case);
+        }
+    }
+    cases
 }
 
 fn unresolved(case: &Case) -> bool {
@@ -223,12 +227,6 @@ proptest! {
         one_case_for_a_key(&ops)?;
     }
 
-    #[test]
-    #[ignore = "fails: Moved loses which cases are not resolved"]
-    fn a_case_is_open_at_most_once_for_a_key_after_merges(ops in ops(2)) {
-        one_case_for_a_key(&ops)?;
-    }
-
     /// The naive model of a case's life: the table in the head of the module.
     #[test]
     fn a_case_has_at_most_one_holder(ops in ops(1)) {
@@ -266,13 +264,12 @@ proptest! {
                     prop_assert_eq!(refusal.metadata.get("holder"), Some(&holder));
                     continue;
                 }
-                (true, stage @ Stage::Accepted { .. }) => stage,
                 (false, Stage::Accepted { .. }) => Stage::Resolved { by: by.clone(), at },
                 (true, Stage::Resolved { .. }) => {
                     refused("CASE_RESOLVED")?;
                     continue;
                 }
-                (false, stage @ Stage::Resolved { .. }) => stage,
+                (true, stage @ Stage::Accepted { .. }) | (false, stage @ Stage::Resolved { .. }) => stage,
             };
             let changed = expected != case.case.stage;
             let expected = CaseView { id: *id, case: Case { stage: expected, ..case.case } };
@@ -347,14 +344,12 @@ proptest! {
             };
             let answers =
                 world.configuration.rule_for(&event.act).is_some_and(|rule| rule.reply.is_some());
-            let requests: Vec<_> = decision
-                .events
-                .iter()
-                .filter_map(|event| match event {
-                    Event::MessageRequested(request) => Some(request),
-                    _ => None,
-                })
-                .collect();
+            let mut requests = Vec::new();
+            for event in &decision.events {
+                if let Event::MessageRequested(request) = event {
+                    requests.push(request);
+                }
+            }
             prop_assert_eq!(requests.len(), usize::from(answers && address.is_some()));
             for request in requests {
                 let token = request.reply.as_ref().map(|right| &right.token);
@@ -377,9 +372,18 @@ proptest! {
     }
 }
 
-/// The shortest way to see the worst of what the ignored property above sees.
+proptest! {
+    // A case in a hundred meets two customers that both have a case with one key.
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_case_is_open_at_most_once_for_a_key_after_merges(ops in ops(2)) {
+        one_case_for_a_key(&ops)?;
+    }
+}
+
+/// The shortest way to see the worst of what the property above sees.
 #[test]
-#[ignore = "fails: the resolved case of an absorbed customer stands for the open one for ever"]
 fn a_merged_customer_can_ask_again() {
     let ask = |customer| Op::Tap { customer, brand: 0, menu: 0, reachable: false, token: false };
     // Ids are hashes: with more resolved cases it gets likelier that one comes before the open one.
@@ -389,11 +393,15 @@ fn a_merged_customer_can_ask_again() {
         let end = |case| [Op::Accept { case, by: 0 }, Op::Resolve { case, by: 0 }];
         for case in 0..resolved {
             run(ask(0));
-            end(case).map(&mut run);
+            for op in end(case) {
+                run(op);
+            }
         }
         run(ask(0));
         run(Op::Merge { survivor: 1, absorbed: 0 });
-        end(resolved).map(&mut run);
+        for op in end(resolved) {
+            run(op);
+        }
         assert_eq!(opened(&run(ask(1))).len(), 1, "all {} cases are resolved", resolved + 1);
     }
 }
@@ -401,7 +409,6 @@ fn a_merged_customer_can_ask_again() {
 /// identity-merge forgets an event after some days, and a source may use its id again: for
 /// another person, or for the same.
 #[test]
-#[ignore = "fails: the second case overwrites the first"]
 fn an_event_id_used_again_overwrites_no_case() {
     let mut world = World::new();
     for customer in world.customers {

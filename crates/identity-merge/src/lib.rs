@@ -2,6 +2,7 @@
 //!
 //! Reads `INBOUND`, writes `CUSTOMER`; the rules are [`mainstem_domain::identity`].
 
+mod grpc;
 mod machine;
 
 pub use machine::IdentityMachine;

@@ -1,1 +1,110 @@
-//! placeholder
+//! Takes LINE's webhooks in.
+//!
+//! One walk: the raw body of `POST /webhooks/line/{channel}` → [`accept`], which verifies, splits
+//! and decides without I/O → each event published, what is not understood dead-lettered → 200 when
+//! all of it is stored, 503 when it is not within 1.5 s, so that LINE sends again.
+//!
+//! Invariant: nothing is answered 200 that the broker has not acknowledged, and no log, metric or
+//! answer shows a byte of a body.
+
+mod accept;
+mod handle;
+mod http;
+mod intake;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mainstem_domain::At;
+use mainstem_line::Channels;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use accept::{Accepted, DeadLetter, Refused, Request, accept};
+pub use handle::Handles;
+pub use http::router;
+
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use mainstem_bus::nats::Inbound;
+
+/// What one request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest body.
+    pub body_bytes: usize,
+    /// How long the body may take to come in.
+    pub read_within: Duration,
+    /// How long storing may take; LINE gives up after 2 s.
+    pub store_within: Duration,
+    /// How many events of one request are on their way to the broker at once.
+    pub in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            read_within: Duration::from_secs(5),
+            store_within: Duration::from_millis(1_500),
+            in_flight: 64,
+        }
+    }
+}
+
+/// Everything that a request needs. Holds no state of its own: run as many as needed.
+pub struct Ingress {
+    channels: Channels,
+    handles: Handles,
+    intake: Intake,
+    now: Arc<dyn Fn() -> At + Send + Sync>,
+    limits: Limits,
+    metrics: Metrics,
+}
+
+impl Ingress {
+    /// `handle_key` keys the hash that stands for a person in subjects; all instances share it.
+    pub fn new(
+        channels: Channels,
+        handle_key: SecretString,
+        inbound: Inbound,
+        now: Arc<dyn Fn() -> At + Send + Sync>,
+    ) -> Self {
+        Self::with_intake(channels, handle_key, Intake::Bus(inbound), now)
+    }
+
+    /// With other limits than the default ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    fn with_intake(
+        channels: Channels,
+        handle_key: SecretString,
+        intake: Intake,
+        now: Arc<dyn Fn() -> At + Send + Sync>,
+    ) -> Self {
+        let handles = Handles::new(handle_key);
+        let (limits, metrics) = (Limits::default(), Metrics::new());
+        Self { channels, handles, intake, now, limits, metrics }
+    }
+}
+
+/// Serves until `shutdown`; then takes no more connections, and returns when those that are open
+/// have their answers.
+pub async fn run(
+    ingress: Arc<Ingress>,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    axum::serve(listener, router(ingress))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .context("serving webhooks")
+}

@@ -3,6 +3,7 @@
 //! Reads `CUSTOMER` and `ROUTING`, writes `NOTIFICATION`; the rules are
 //! [`mainstem_domain::notification`].
 
+mod grpc;
 mod machine;
 
 pub use machine::NotificationMachine;

@@ -3,8 +3,20 @@
 //! A conversion from the wire names the field that is wrong. Invariant: nothing but this crate
 //! turns a wire type into a domain type.
 
+pub mod channel;
+mod error;
+pub mod field;
+pub mod identity;
+pub mod notification;
+mod record;
+pub mod routing;
+
+
+pub use error::{DecodeError, FieldError};
+pub use record::Encoded;
+
 /// Generated from `proto/mainstem`.
-#[expect(missing_docs, clippy::pedantic, clippy::all, reason = "generated")]
+#[expect(clippy::pedantic, clippy::all, clippy::allow_attributes, reason = "generated")]
 pub mod wire {
     pub mod channel {
         include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.rs"));
@@ -30,3 +42,6 @@ pub mod wire {
 
 /// Everything in `proto/`, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mainstem.bin"));
+
+#[cfg(test)]
+mod properties;

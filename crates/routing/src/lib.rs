@@ -2,6 +2,7 @@
 //!
 //! Reads `CUSTOMER`, writes `ROUTING`; the rules are [`mainstem_domain::routing`].
 
+mod grpc;
 mod machine;
 
 pub use machine::RoutingMachine;

@@ -57,7 +57,7 @@ impl Machine for RoutingMachine {
             .map_err(|_| Unreadable("the body is no channel event".to_owned()))?;
         let event = channel_event::decode(event).map_err(unreadable)?.event;
         let address = channel_event::address_of(&event);
-        Ok(Some(Input::Channel { customer, event, address }))
+        Ok(Some(Input::Channel { customer, event: Box::new(event), address }))
     }
 
     fn encode(event: &Event, _cause: Option<&Stored>) -> Draft {

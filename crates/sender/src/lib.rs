@@ -1,1 +1,110 @@
-//! placeholder
+//! Sends what notification decided. It decides nothing itself: one item is one call to LINE.
+//!
+//! One walk: an item of the outbox → ask notification whether it is settled → reply or push →
+//! [`decide`] what LINE's answer means → tell notification → only then take the item off.
+//!
+//! | what came of the call | reply | push |
+//! |---|---|---|
+//! | 2xx, 409 | sent | sent |
+//! | `Invalid reply token` | first attempt: push; later: failed, reply unknown | failed |
+//! | another 4xx | failed, with LINE's message | failed, with LINE's message |
+//! | 401, 403: our access token | given back for long | given back for long |
+//! | 429 | given back | given back; monthly limit: for long |
+//! | 5xx, time-out, reset | failed, reply unknown: never pushed by itself | given back, same retry key |
+//! | nothing was sent | given back | given back |
+//!
+//! An item comes back after a crash, from whichever sender had it. Then a push has LINE's retry
+//! key, and a reply its token, which LINE takes once: neither reaches a person twice. What is not
+//! sent after 23 h fails, because LINE forgets retry keys after 24 h.
+//!
+//! Invariant: no item is taken off before its outcome is recorded, and no log, metric or reason
+//! shows a text, a user id or a token.
+
+mod decide;
+mod deliver;
+mod lanes;
+mod line_api;
+mod memory;
+mod metrics;
+mod notification;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mainstem_domain::At;
+use mainstem_line::Channels;
+
+pub use decide::{Heard, Next, Pause, Way, decide};
+pub use run::run;
+
+use crate::line_api::LineApi;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::notification::Notification;
+use mainstem_bus::nats::ServiceClient;
+
+/// How much is done at once. An item that waits here must be done before the broker hands it out
+/// again, which is after a minute: so little waits here, and the rest waits in the broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Items in work.
+    pub in_work: usize,
+    /// Of one channel, so that a slow account leaves room for the others.
+    pub in_work_by_channel: usize,
+    /// Items of one channel that wait here for room; more are given back.
+    pub waiting_by_channel: usize,
+    /// How long one call to LINE may take.
+    pub call_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_work: 32,
+            in_work_by_channel: 4,
+            waiting_by_channel: 8,
+            call_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Everything that sending an item needs.
+pub struct Sender {
+    channels: Channels,
+    notification: Notification,
+    line: LineApi,
+    now: Arc<dyn Fn() -> At + Send + Sync>,
+    limits: Limits,
+    memory: Memory,
+    metrics: Metrics,
+}
+
+impl Sender {
+    /// `line_api_url` is `https://api.line.me`, or a stand-in's address.
+    pub fn new(
+        channels: Channels,
+        notification: ServiceClient,
+        line_api_url: &str,
+        now: Arc<dyn Fn() -> At + Send + Sync>,
+        limits: Limits,
+    ) -> anyhow::Result<Self> {
+        Self::with(channels, Notification::Service(notification), line_api_url, now, limits)
+    }
+
+    fn with(
+        channels: Channels,
+        notification: Notification,
+        line_api_url: &str,
+        now: Arc<dyn Fn() -> At + Send + Sync>,
+        limits: Limits,
+    ) -> anyhow::Result<Self> {
+        let line = LineApi::new(line_api_url, limits.call_within)
+            .context("cannot build the client for LINE's API")?;
+        let (memory, metrics) = (Memory::default(), Metrics::new());
+        Ok(Self { channels, notification, line, now, limits, memory, metrics })
+    }
+}

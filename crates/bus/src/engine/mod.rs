@@ -31,6 +31,7 @@ use mainstem_domain::{At, Decider as _, Refusal};
 use crate::machine::{InputOf, Machine, StateOf};
 use crate::positions::{Epoch, Position, Positions};
 use crate::record::{Record, Stored, Unreadable, header};
+use crate::trace::TraceContext;
 
 pub use memory::RECEIPTS_FOR;
 use memory::Memory;
@@ -244,6 +245,19 @@ pub struct Engine<M: Machine> {
     silent_inputs: u64,
     silent_since: Option<At>,
     records_since_snapshot: u64,
+    planned: Option<Snapshot<M>>,
+    span: Option<Span>,
+}
+
+/// Where the processing of an input stands in its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The span that the input came from.
+    pub parent: Option<TraceContext>,
+    /// The span of the processing, which the input's records carry on.
+    pub context: TraceContext,
+    /// The stream of the input, or `command`, `due`, `position`.
+    pub from: &'static str,
 }
 
 /// An append that was sent: the last sequence that it will have.
@@ -277,6 +291,8 @@ impl<M: Machine> Engine<M> {
             silent_inputs: 0,
             silent_since: None,
             records_since_snapshot: 0,
+            planned: None,
+            span: None,
         }
     }
 
@@ -401,18 +417,25 @@ impl<M: Machine> Engine<M> {
     }
 
     /// What an instance needs to go on from here without the log before; `None` in the middle of
-    /// an input, or while an append is not stored.
+    /// an input, or while something in it is not stored. Ask again then: a writer that never
+    /// rests gets the snapshot that the first call planned.
     ///
     /// Cheap: the state is shared until it changes. Encode it elsewhere.
     #[must_use]
     pub fn snapshot(&mut self) -> Option<Snapshot<M>> {
         let cut = !self.memory.rest.is_empty();
         let inside = self.settings.broken == Some(BrokenPromise::SnapshotInsideInput);
-        if !self.settled() || (cut && !inside) {
-            return None;
+        if self.planned.is_none() && (!cut || inside) {
+            self.records_since_snapshot = 0;
+            self.planned = Some(Snapshot::of(self.memory.clone(), Arc::clone(&self.applied)));
         }
-        self.records_since_snapshot = 0;
-        Some(Snapshot::of(self.memory.clone(), Arc::clone(&self.applied)))
+        self.planned.take_if(|planned| planned.sequence() <= self.stored)
+    }
+
+    /// Do both come from the same records of the ledger? One may have read its upstreams further.
+    #[must_use]
+    pub fn same_fold(&self, other: &Self) -> bool {
+        self.memory.same_fold(&other.memory)
     }
 
     /// An engine that goes on from a snapshot.

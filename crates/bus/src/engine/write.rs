@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use mainstem_domain::{At, Decider, Decision, Refusal, RefusalCode, Violation, Wakeup, derive_uuid};
+use mainstem_domain::{At, Decider, Decision, Refusal, RefusalCode, Wakeup, derive_uuid};
 
 use super::memory::{ConfigurationBody, Receipt, Stamp};
 use super::{
     Ack, Answer, Append, Ask, BATCH_AT_MOST, BrokenPromise, Command, Engine, InFlight, Lost, Mode,
-    Offered, Read, Ticket, kind,
+    Offered, Read, Span, Ticket, kind,
 };
 use crate::machine::{Draft, EventOf, InputOf, Machine};
 use crate::positions::{Epoch, Position, Positions};
@@ -24,8 +24,8 @@ const ANSWER_AT_MOST: usize = 16 * 1024;
 
 /// What an input was, as its records tell it.
 struct Cause<'a> {
-    /// For [`header::CAUSE`].
-    name: String,
+    /// The stream it came from, or what else it was.
+    from: &'static str,
     /// What the ids of its records are derived from; the same on every run.
     id: String,
     actor: Option<&'a str>,
@@ -117,7 +117,7 @@ impl<M: Machine> Engine<M> {
             _ => format!("{}/{}", upstream.stream, message.sequence),
         };
         let cause = Cause {
-            name: format!("{}={}", upstream.stream, message.sequence),
+            from: upstream.stream,
             id,
             actor: None,
             trace: record.header(header::TRACE).and_then(TraceContext::parse),
@@ -172,26 +172,30 @@ impl<M: Machine> Engine<M> {
                 (decision.events, answer)
             }
             Ask::Configure(applied) => {
-                let problems = applied.configuration.lint();
-                if problems.is_empty() {
-                    let digest = applied.digest.clone();
-                    let answer = Ok(json(&ConfigurationBody { digest: digest.clone() }));
-                    let mut events = Vec::new();
-                    if self.memory.configuration != digest {
+                match applied.configuration.check() {
+                    Err(refusal) => (Vec::new(), Err(refusal)),
+                    Ok(()) => {
+                        let digest = applied.digest.clone();
                         let body = json(&ConfigurationBody { digest: digest.clone() });
-                        own.push(own_draft::<M>(topology::CONFIGURATION, kind::CONFIGURATION, body));
-                        self.applied = applied;
-                        self.memory.configuration = digest;
-                        events = self.decide(&InputOf::<M>::from(Wakeup::Configured), now).events;
+                        let mut events = Vec::new();
+                        if self.memory.configuration != digest {
+                            own.push(own_draft::<M>(
+                                topology::CONFIGURATION,
+                                kind::CONFIGURATION,
+                                body.clone(),
+                            ));
+                            self.applied = applied;
+                            self.memory.configuration = digest;
+                            let configured = InputOf::<M>::from(Wakeup::Configured);
+                            events = self.decide(&configured, now).events;
+                        }
+                        (events, Ok(body))
                     }
-                    (events, answer)
-                } else {
-                    (Vec::new(), Err(not_applicable(problems)))
                 }
             }
         };
         let cause = Cause {
-            name: "command".to_owned(),
+            from: "command",
             id: format!("command/{actor}/{id}"),
             actor: Some(&actor),
             trace: trace.as_deref().and_then(TraceContext::parse),
@@ -275,6 +279,11 @@ impl<M: Machine> Engine<M> {
         self.answers.pop_front().map(|(_, ticket, answer)| (ticket, answer))
     }
 
+    /// The span of the input that was decided last, if it led to records.
+    pub fn take_span(&mut self) -> Option<Span> {
+        self.span.take()
+    }
+
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
         self.answers.push_back((self.memory.sequence, ticket, answer));
     }
@@ -303,9 +312,9 @@ impl<M: Machine> Engine<M> {
             .map(|(stream, cause)| (stream.to_owned(), cause.sequence))
     }
 
-    fn own_cause(&self, name: &str, id: &str) -> Cause<'static> {
+    fn own_cause(&self, from: &'static str, id: &str) -> Cause<'static> {
         Cause {
-            name: name.to_owned(),
+            from,
             id: id.to_owned(),
             actor: None,
             trace: None,
@@ -352,6 +361,9 @@ impl<M: Machine> Engine<M> {
         for event in &events {
             M::Decider::evolve(&mut self.memory.state, event, at);
         }
+        let seed = seed::<M>(cause);
+        self.span =
+            Some(Span { parent: cause.trace, context: cause.span(&seed), from: cause.from });
         self.memory.take(Stamp::new(at, cause.positions.clone(), receipt));
         self.memory.decided += events.len() as u64;
         self.silent_inputs = 0;
@@ -376,8 +388,8 @@ impl<M: Machine> Engine<M> {
     }
 
     fn record(&self, draft: Draft, index: usize, at: At, cause: &Cause<'_>) -> Record {
-        let seed = format!("{}/{}", M::SERVICE, cause.id);
-        let trace = cause.trace.unwrap_or_else(|| TraceContext::root(&seed)).child(&seed);
+        let seed = seed::<M>(cause);
+        let trace = cause.span(&seed);
         let mut headers = Headers::default();
         headers.set(header::SPEC_VERSION, "1.0");
         headers.set(header::ID, derive_uuid(&format!("{seed}/{index}")).to_string());
@@ -396,7 +408,7 @@ impl<M: Machine> Engine<M> {
             headers.set(header::CONFIGURATION, self.memory.configuration.as_str());
         }
         headers.set(header::TRACE, trace.to_string());
-        headers.set(header::CAUSE, cause.name.as_str());
+        headers.set(header::CAUSE, cause.name());
         headers.set(header::EPOCH, self.memory.epoch.number.to_string());
         headers.set(header::POSITIONS, self.positions_header(cause));
         if self.settings.broken == Some(BrokenPromise::DuplicateIsSuccess)
@@ -409,14 +421,32 @@ impl<M: Machine> Engine<M> {
 
     fn positions_header(&self, cause: &Cause<'_>) -> String {
         if self.settings.broken == Some(BrokenPromise::OneCause) {
-            let stream = cause.name.split('=').next().unwrap_or_default();
             let mut one = Positions::default();
             if cause.message.is_some() {
-                one.advance(stream, cause.positions.get(stream));
+                one.advance(cause.from, cause.positions.get(cause.from));
             }
             return one.to_string();
         }
         cause.positions.to_string()
+    }
+}
+
+fn seed<M: Machine>(cause: &Cause<'_>) -> String {
+    format!("{}/{}", M::SERVICE, cause.id)
+}
+
+impl Cause<'_> {
+    /// For [`header::CAUSE`].
+    fn name(&self) -> String {
+        match self.message {
+            Some(message) => format!("{}={}", self.from, message.sequence),
+            None => self.from.to_owned(),
+        }
+    }
+
+    /// The span in which the input is processed.
+    fn span(&self, seed: &str) -> TraceContext {
+        self.trace.unwrap_or_else(|| TraceContext::root(seed)).child(seed)
     }
 }
 
@@ -439,20 +469,4 @@ fn reused() -> Refusal {
         "REQUEST_ID_REUSED",
         "this request_id came with another request within 24 h; use a new one",
     )
-}
-
-fn not_applicable(problems: Vec<mainstem_domain::configuration::Problem>) -> Refusal {
-    let count = problems.len();
-    let violations = problems
-        .into_iter()
-        .map(|problem| Violation { field: problem.path, description: problem.description })
-        .collect();
-    Refusal {
-        violations,
-        ..Refusal::new(
-            RefusalCode::InvalidArgument,
-            "CONFIGURATION_NOT_APPLICABLE",
-            format!("the configuration has {count} problems; mend them and apply again"),
-        )
-    }
 }

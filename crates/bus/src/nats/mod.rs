@@ -1,0 +1,29 @@
+//! The engine's shell on the real broker, and everything else that touches NATS.
+
+mod append;
+mod connect;
+mod dead;
+mod doctor;
+mod endpoints;
+mod handle;
+mod host;
+mod inbound;
+mod lease;
+mod outbox;
+mod provision;
+mod read;
+mod store;
+mod wire;
+mod writer;
+
+pub(crate) use connect::inbox_prefix;
+pub use connect::{Bus, ConnectError, Login};
+pub use doctor::{Diagnosis, diagnose};
+pub use endpoints::{Authenticate, ServiceClient, serve_endpoints};
+pub use handle::{Handle, Status};
+pub use host::{Host, HostError, Instance, Surroundings};
+pub use inbound::{Inbound, InboundMessage, PublishError, Published};
+pub use outbox::{Outbox, OutboxItem};
+pub use provision::{Change, ProvisionError, provision};
+pub use read::{Log, ReadError};
+pub use store::{Configurations, StoreError};

@@ -1,0 +1,182 @@
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
+use async_nats::jetstream::consumer::{Consumer, DeliverPolicy};
+use async_nats::jetstream::stream;
+use futures::StreamExt as _;
+
+use crate::nats::Bus;
+use crate::nats::wire::{nanos, stored};
+use crate::positions::Position;
+use crate::record::Stored;
+
+/// One stream, read in order from a position on.
+///
+/// Consumer acknowledgements are never the truth; the position in the reader's own ledger is.
+pub struct Log {
+    stream: stream::Stream<()>,
+    name: &'static str,
+    messages: Option<async_nats::jetstream::consumer::pull::Ordered>,
+    next: u64,
+}
+
+/// A stream cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The broker does not answer, or not with what was asked; try again.
+    #[error("cannot read {stream}: {what}")]
+    Broker {
+        /// The stream.
+        stream: &'static str,
+        /// Why.
+        what: String,
+    },
+    /// The stream is not the one that was read before: its end is missing. Going on would skip
+    /// whatever takes those places next.
+    #[error(
+        "{stream} lost its tail: this service has read up to sequence {read}, {found}. \
+         Restore {stream} from a newer backup; or, if its loss is accepted, restore the ledger of \
+         this service from a backup that is not newer than {stream}'s"
+    )]
+    LostTail {
+        /// The stream.
+        stream: &'static str,
+        /// The last sequence that was read.
+        read: u64,
+        /// What is there instead.
+        found: String,
+    },
+}
+
+impl Log {
+    /// The stream from the message after `position` on.
+    ///
+    /// # Errors
+    /// [`ReadError::LostTail`] when the message at `position` is not the one that was read.
+    pub async fn open(
+        bus: &Bus,
+        name: &'static str,
+        position: Position,
+    ) -> Result<Self, ReadError> {
+        let mut log = Self::tail(bus, name, position).await?;
+        if position.sequence > 0 {
+            log.verify(position).await?;
+        }
+        Ok(log)
+    }
+
+    /// The same without looking at what stands at `position`.
+    pub(crate) async fn tail(
+        bus: &Bus,
+        name: &'static str,
+        position: Position,
+    ) -> Result<Self, ReadError> {
+        let stream = bus
+            .jetstream
+            .get_stream_no_info(name)
+            .await
+            .map_err(|error| ReadError::Broker { stream: name, what: error.to_string() })?;
+        Ok(Self { stream, name, messages: None, next: position.sequence + 1 })
+    }
+
+    async fn verify(&mut self, position: Position) -> Result<(), ReadError> {
+        let stream = self.name;
+        let lost = |found: String| ReadError::LostTail {
+            stream,
+            read: position.sequence,
+            found,
+        };
+        let info = self.info().await?;
+        let last = info.state.last_sequence;
+        if last < position.sequence {
+            return Err(lost(format!("but it ends at {last}")));
+        }
+        // The message itself may be gone: deleted, or expired. Then its neighbours tell.
+        let next = match self.stream.get_raw_message(position.sequence).await {
+            Ok(message) if nanos(message.time) == position.stored_at => return Ok(()),
+            Ok(_) => return Err(lost("and another message stands there now".to_owned())),
+            Err(error)
+                if error.kind()
+                    == async_nats::jetstream::stream::RawMessageErrorKind::NoMessageFound =>
+            {
+                self.stream
+                    .direct_get_next_for_subject(">", Some(position.sequence + 1))
+                    .await
+                    .ok()
+            }
+            Err(error) => return Err(self.broker(error.to_string())),
+        };
+        match next {
+            Some(next) if nanos(next.time) < position.stored_at => {
+                Err(lost("and what follows is older than what was read".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn broker(&self, what: String) -> ReadError {
+        ReadError::Broker { stream: self.name, what }
+    }
+
+    async fn info(&mut self) -> Result<stream::Info, ReadError> {
+        self.stream.get_info().await.map_err(|error| self.broker(error.to_string()))
+    }
+
+    /// The stream's last sequence, and the last one whose message is still there.
+    ///
+    /// # Errors
+    /// [`ReadError::Broker`].
+    pub async fn end(&mut self) -> Result<(u64, u64), ReadError> {
+        use async_nats::jetstream::stream::LastRawMessageErrorKind;
+        let info = self.info().await?;
+        let last = info.state.last_sequence;
+        match self.stream.get_last_raw_message_by_subject(">").await {
+            Ok(message) => Ok((last.max(message.sequence), message.sequence)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok((last, 0)),
+            Err(error) => Err(self.broker(error.to_string())),
+        }
+    }
+
+    /// The next message, as soon as there is one.
+    ///
+    /// # Errors
+    /// [`ReadError::Broker`]; calling again goes on where it stopped.
+    pub async fn next(&mut self) -> Result<Stored, ReadError> {
+        loop {
+            if self.messages.is_none() {
+                self.messages = Some(self.consume().await?);
+            }
+            let Some(messages) = &mut self.messages else { continue };
+            match messages.next().await {
+                Some(Ok(message)) => {
+                    let Some((message, _)) = stored(&message) else { continue };
+                    // A consumer that was made again may begin before the place we are at.
+                    if message.sequence >= self.next {
+                        self.next = message.sequence + 1;
+                        return Ok(message);
+                    }
+                }
+                Some(Err(error)) => {
+                    self.messages = None;
+                    return Err(self.broker(error.to_string()));
+                }
+                None => self.messages = None,
+            }
+        }
+    }
+
+    async fn consume(&mut self) -> Result<Ordered, ReadError> {
+        let config = OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next },
+            max_batch: 1_000,
+            max_expires: Duration::from_secs(30),
+            ..OrderedConfig::default()
+        };
+        let consumer: Consumer<OrderedConfig> = self
+            .stream
+            .create_consumer(config)
+            .await
+            .map_err(|error| self.broker(error.to_string()))?;
+        consumer.messages().await.map_err(|error| self.broker(error.to_string()))
+    }
+}

@@ -1,0 +1,396 @@
+//! The writer's loop: whatever can go on without waiting goes on; then it waits for anything.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use mainstem_domain::Refusal;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Ask, Command, Engine, Offered};
+use crate::machine::{Call, Machine};
+use crate::nats::append::Appender;
+use crate::nats::handle::Submission;
+use crate::nats::host::{Host, Replies, Trouble};
+use crate::nats::{Bus, Log, ReadError, dead};
+use crate::positions::Position;
+use crate::record::Stored;
+
+/// An append that is not acknowledged for this long is lost.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the status is told, and the silent position noted.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Messages of one upstream that are read ahead.
+const READ_AHEAD: usize = 512;
+
+struct Feed {
+    stream: &'static str,
+    messages: mpsc::Receiver<Result<Stored, ReadError>>,
+    held: Option<Stored>,
+}
+
+/// Writes until the lease is lost or `stop`.
+pub(crate) async fn write<M: Machine>(
+    host: &mut Host<M>,
+    engine: Engine<M>,
+    lease_lost: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<(), Trouble> {
+    let appender = Appender::new(&host.bus).await?;
+    let mut readers = JoinSet::new();
+    let mut feeds = Vec::new();
+    // Before the epoch begins: an upstream that lost its tail must not be written after.
+    for upstream in M::UPSTREAMS {
+        let position = engine.positions().get(upstream.stream);
+        feeds.push(feed(&host.bus, upstream.stream, position, &mut readers).await?);
+    }
+    let serving = CancellationToken::new();
+    let _stop_serving = serving.clone().drop_guard();
+    readers.spawn({
+        let (bus, handle) = (host.bus.clone(), host.handle.clone());
+        async move {
+            if let Err(error) = crate::nats::endpoints::serve_forwarded(bus, handle, serving).await {
+                tracing::warn!(%error, "standbys cannot reach this writer");
+            }
+        }
+    });
+    let mut writer =
+        Writer { host, engine, appender, feeds, replies: Replies::default(), snapshots: JoinSet::new() };
+    let ended = writer.run(lease_lost, stop).await;
+    writer.replies.fail();
+    ended
+}
+
+async fn feed(
+    bus: &Bus,
+    stream: &'static str,
+    position: Position,
+    readers: &mut JoinSet<()>,
+) -> Result<Feed, Trouble> {
+    let mut log = Log::open(bus, stream, position).await?;
+    let (sender, messages) = mpsc::channel(READ_AHEAD);
+    readers.spawn(async move {
+        loop {
+            let message = log.next().await;
+            if matches!(message, Err(ReadError::Broker { .. })) {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                continue;
+            }
+            if sender.send(message).await.is_err() {
+                break;
+            }
+        }
+    });
+    Ok(Feed { stream, messages, held: None })
+}
+
+struct Writer<'a, M: Machine> {
+    host: &'a mut Host<M>,
+    engine: Engine<M>,
+    appender: Appender,
+    feeds: Vec<Feed>,
+    replies: Replies,
+    snapshots: JoinSet<()>,
+}
+
+enum Woken {
+    Ack(crate::engine::Ack),
+    Submission(Submission),
+    Message(usize, Result<Stored, ReadError>),
+    Tick,
+    LeaseLost,
+    Stop,
+}
+
+impl<M: Machine> Writer<'_, M> {
+    async fn run(
+        &mut self,
+        lease_lost: &CancellationToken,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        self.engine.fence(self.host.instance.surroundings.now());
+        // Nothing is decided and nobody is told that this is the writer before the epoch is stored.
+        while !self.engine.settled() {
+            self.send().await?;
+            self.wait_for_ack().await?;
+        }
+        self.host.report(&self.engine, true);
+        tracing::info!(service = M::SERVICE, epoch = self.engine.epoch().number, "writes");
+
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut snapshot_tick = tokio::time::interval(self.host.instance.snapshot_every);
+        snapshot_tick.reset();
+        loop {
+            self.go_on().await?;
+            let due = self.until_due();
+            let woken = tokio::select! {
+                biased;
+                () = stop.cancelled() => Woken::Stop,
+                () = lease_lost.cancelled() => Woken::LeaseLost,
+                ack = self.appender.next(), if self.appender.in_flight() => Woken::Ack(ack?),
+                Some(submission) = self.host.submissions.recv(), if self.engine.ready() => {
+                    Woken::Submission(submission)
+                }
+                (feed, message) = next_message(&mut self.feeds), if self.engine.ready() => {
+                    Woken::Message(feed, message)
+                }
+                () = sleep(due) => continue,
+                _ = tick.tick() => Woken::Tick,
+                _ = snapshot_tick.tick() => {
+                    if self.engine.records_since_snapshot() > 0 {
+                        self.snapshot();
+                    }
+                    Woken::Tick
+                }
+            };
+            match woken {
+                Woken::Ack(ack) => self.engine.acknowledge(&ack)?,
+                Woken::Submission(submission) => self.take(submission),
+                Woken::Message(feed, message) => {
+                    let message = message?;
+                    self.offer(feed, message).await?;
+                }
+                Woken::Tick => self.tick().await?,
+                Woken::LeaseLost => {
+                    return Err(Trouble::Again("the lease is lost".to_owned()));
+                }
+                Woken::Stop => return self.drain().await,
+            }
+        }
+    }
+
+    /// How long until the decider's earliest deadline; `None` when there is none.
+    fn until_due(&self) -> Option<Duration> {
+        let surroundings = &self.host.instance.surroundings;
+        let deadline = self.engine.next_due().filter(|_| self.engine.ready())?;
+        let left = surroundings.real(deadline.since(surroundings.now()));
+        // At least a moment: a decider that does nothing about a deadline must not spin.
+        Some(left.max(Duration::from_millis(1)))
+    }
+
+    /// Everything that can be done without waiting for anything but the client's buffer.
+    async fn go_on(&mut self) -> Result<(), Trouble> {
+        loop {
+            self.send().await?;
+            while self.appender.in_flight()
+                && let Some(ack) = futures::FutureExt::now_or_never(self.appender.next())
+            {
+                self.engine.acknowledge(&ack?)?;
+            }
+            while let Some((ticket, answer)) = self.engine.next_answer() {
+                self.replies.give(ticket, answer);
+            }
+            let instance = &self.host.instance;
+            if self.engine.records_since_snapshot() >= instance.snapshot_every_records {
+                self.snapshot();
+            }
+            self.send().await?;
+            if !self.engine.ready() {
+                return Ok(());
+            }
+            let start = self.host.instance.surroundings.span_start();
+            if self.engine.due(self.host.instance.surroundings.now()) {
+                self.export_span(start);
+            } else if let Ok(submission) = self.host.submissions.try_recv() {
+                self.take(submission);
+            } else if !self.offer_any().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<(), Trouble> {
+        while let Some(append) = self.engine.next_append() {
+            self.appender.send(append).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_for_ack(&mut self) -> Result<(), Trouble> {
+        let ack = tokio::time::timeout(ACK_TIMEOUT, self.appender.next())
+            .await
+            .map_err(|_| Trouble::Again("the broker does not acknowledge".to_owned()))??;
+        Ok(self.engine.acknowledge(&ack)?)
+    }
+
+    /// Offers one message of any upstream that has one; says whether there was any.
+    async fn offer_any(&mut self) -> Result<bool, Trouble> {
+        for index in 0..self.feeds.len() {
+            let feed = &mut self.feeds[index];
+            let message = match feed.held.take() {
+                Some(held) => held,
+                None => match feed.messages.try_recv() {
+                    Ok(message) => message?,
+                    Err(_) => continue,
+                },
+            };
+            if self.offer(index, message).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Says whether the message was taken; it is held if not.
+    async fn offer(&mut self, index: usize, message: Stored) -> Result<bool, Trouble> {
+        let surroundings = &self.host.instance.surroundings;
+        let stream = self.feeds[index].stream;
+        let (start, now) = (surroundings.span_start(), surroundings.now());
+        match self.engine.offer(stream, &message, now) {
+            Offered::Taken => self.export_span(start),
+            Offered::Void => self.host.void(stream, message.sequence),
+            Offered::Held { .. } => {
+                self.feeds[index].held = Some(message);
+                return Ok(false);
+            }
+            Offered::Unreadable(why) => {
+                let origin = format!("{stream}/{}", message.sequence);
+                tracing::warn!(service = M::SERVICE, origin, %why, "a dead letter");
+                dead::bury(&self.host.bus, M::SERVICE, &origin, &why.0).await?;
+                self.host.status.send_modify(|status| status.dead_lettered += 1);
+                self.engine.skip(stream, &message, now);
+            }
+        }
+        self.engine.note_position(now);
+        Ok(true)
+    }
+
+    fn take(&mut self, submission: Submission) {
+        let Submission { request, request_id, hash, applied, reply, .. } = submission;
+        let id = request_id.clone().unwrap_or_else(|| request.call_id.clone());
+        let ask = match applied {
+            Some(applied) => Ok(Ask::Configure(applied)),
+            None => self.ask(&request, &id),
+        };
+        let ticket = self.replies.expect(reply);
+        match ask {
+            Err(refusal) => self.replies.give(ticket, Err(refusal)),
+            Ok(ask) => {
+                let surroundings = &self.host.instance.surroundings;
+                let (start, now) = (surroundings.span_start(), surroundings.now());
+                let command = Command {
+                    ticket,
+                    request_id,
+                    id,
+                    hash,
+                    actor: request.caller.name,
+                    trace: request.trace,
+                    ask,
+                };
+                self.engine.command(command, now);
+                self.export_span(start);
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        request: &crate::nats::handle::Forwarded,
+        id: &str,
+    ) -> Result<Ask<crate::InputOf<M>>, Refusal> {
+        let body = request.body.as_bytes();
+        let call = M::call(self.engine.state(), &request.method, &request.caller, id, body)?;
+        Ok(match call {
+            Call::Read(answer) => Ask::Read(answer),
+            Call::Command(input) => Ask::Decider(input),
+        })
+    }
+
+    fn export_span(&mut self, start: Option<std::time::SystemTime>) {
+        if let (Some(span), Some(start)) = (self.engine.take_span(), start) {
+            self.host.instance.surroundings.span_end(start, M::SERVICE, span);
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Trouble> {
+        self.host.report(&self.engine, true);
+        if self.engine.ready() {
+            let now = self.host.instance.surroundings.now();
+            self.engine.note_position(now);
+        }
+        while self.snapshots.try_join_next().is_some() {}
+        // Everything in flight was sent before this tick, and the window is small: when the
+        // oldest is not acknowledged within the time-out, it never will be.
+        if self.appender.in_flight() {
+            self.wait_for_ack().await?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) {
+        if !self.snapshots.is_empty() {
+            return;
+        }
+        let Some(snapshot) = self.engine.snapshot() else { return };
+        let store = self.host.snapshots.clone();
+        self.snapshots.spawn(async move {
+            let sequence = snapshot.sequence();
+            let encoded = tokio::task::spawn_blocking(move || snapshot.encode()).await;
+            let stored = match encoded {
+                Ok(Ok(bytes)) => store.put(sequence, &bytes).await.map_err(|e| e.to_string()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match stored {
+                Ok(()) => tracing::debug!(service = M::SERVICE, sequence, "took a snapshot"),
+                Err(error) => tracing::warn!(service = M::SERVICE, error, "no snapshot was kept"),
+            }
+        });
+    }
+
+    /// Takes nothing more, waits until everything is stored, answers, and leaves a snapshot.
+    async fn drain(&mut self) -> Result<(), Trouble> {
+        let drained = tokio::time::timeout(self.host.instance.drain, async {
+            while !self.engine.settled() {
+                self.send().await?;
+                self.wait_for_ack().await?;
+            }
+            Ok::<(), Trouble>(())
+        })
+        .await;
+        while let Some((ticket, answer)) = self.engine.next_answer() {
+            self.replies.give(ticket, answer);
+        }
+        if matches!(drained, Ok(Ok(()))) && self.engine.records_since_snapshot() > 0 {
+            self.snapshot();
+        }
+        let written = async { while self.snapshots.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.host.instance.drain, written).await.is_err() {
+            tracing::warn!(service = M::SERVICE, "stopped before the snapshot was written");
+        }
+        match drained {
+            Ok(ended) => ended.or(Ok(())),
+            Err(_) => {
+                tracing::warn!(service = M::SERVICE, "stopped before everything was acknowledged");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The next message of any upstream whose next message is not held.
+async fn next_message(feeds: &mut [Feed]) -> (usize, Result<Stored, ReadError>) {
+    poll_fn(|context| {
+        for (index, feed) in feeds.iter_mut().enumerate() {
+            if feed.held.is_none()
+                && let Poll::Ready(Some(message)) = feed.messages.poll_recv(context)
+            {
+                return Poll::Ready((index, message));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn sleep(span: Option<Duration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span).await,
+        None => std::future::pending().await,
+    }
+}

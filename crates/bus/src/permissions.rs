@@ -1,0 +1,218 @@
+//! Every NATS user and what it may do. The server's user list is generated from this.
+
+use std::fmt::Write as _;
+
+use crate::topology::{
+    self, CONFIGURATIONS, INBOUND, LEASES, LEDGERS, OUTBOX, QUEUES, RELAY, ROUTING,
+};
+
+/// One NATS user: what it may publish, and what it may subscribe to. Answering requests is always
+/// allowed; everything else is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user's name.
+    pub name: &'static str,
+    /// Subjects it may publish to.
+    pub publish: Vec<String>,
+    /// Subjects it may subscribe to.
+    pub subscribe: Vec<String>,
+}
+
+/// The user that `mainstem provision` needs.
+pub const ADMIN: &str = "admin";
+
+/// Every user.
+#[must_use]
+pub fn users() -> Vec<User> {
+    let mut users = vec![User {
+        name: ADMIN,
+        publish: vec![">".to_owned()],
+        subscribe: vec![">".to_owned()],
+    }];
+    for (service, ledger) in LEDGERS {
+        users.push(decider(service, ledger));
+    }
+    let mut ingress = user("ingress");
+    ingress.publish.extend(["inbound.>", "relay.*"].map(str::to_owned));
+    ingress.publish.push(topology::dead_subject("ingress"));
+    ingress.read(INBOUND);
+    ingress.read(RELAY);
+    ingress.read_bucket(CONFIGURATIONS);
+    users.push(ingress);
+
+    let mut sender = user("sender");
+    sender.read(OUTBOX);
+    sender.publish.extend([
+        topology::endpoint_subject("notification", "get-delivery"),
+        topology::endpoint_subject("notification", "record-outcome"),
+        topology::dead_subject("sender"),
+    ]);
+    users.push(sender);
+
+    let mut backoffice = user("backoffice");
+    backoffice.read(QUEUES);
+    backoffice.publish.extend([topology::endpoint_subject("routing", "*"), "$SRV.>".to_owned()]);
+    users.push(backoffice);
+
+    let mut operator = user("operator");
+    for stream in &topology::STREAMS {
+        operator.look(stream.name);
+    }
+    operator.publish.extend(["svc.>", "$SRV.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(str::to_owned));
+    operator.publish.extend(["$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.*"].map(str::to_owned));
+    operator.subscribe.extend(
+        ["customer.>", "channel.>", "inbound.>", "queue.>", "outbox.>", "ledger.>", "dead.>"]
+            .map(str::to_owned),
+    );
+    operator.write_bucket(CONFIGURATIONS);
+    for (service, _) in LEDGERS {
+        operator.read_bucket(&topology::snapshots(service));
+    }
+    users.push(operator);
+    users
+}
+
+fn user(name: &'static str) -> User {
+    let inbox = format!("{}.>", crate::nats::inbox_prefix(name));
+    User { name, publish: Vec::new(), subscribe: vec![inbox] }
+}
+
+fn decider(service: &'static str, ledger: &str) -> User {
+    let mut user = user(service);
+    let spec = topology::STREAMS.iter().find(|stream| stream.name == ledger);
+    user.publish.extend(
+        spec.into_iter().flat_map(|spec| spec.subjects).map(|subject| (*subject).to_owned()),
+    );
+    user.look(ledger);
+    let upstreams: &[&str] = match service {
+        "identity-merge" => &[INBOUND],
+        "routing" => &[topology::CUSTOMER],
+        _ => &[topology::CUSTOMER, ROUTING],
+    };
+    for upstream in upstreams {
+        user.look(upstream);
+    }
+    user.publish.push(topology::dead_subject(service));
+    let forward = topology::forward_subject(service);
+    user.publish.push(forward.clone());
+    user.subscribe.extend([
+        forward,
+        topology::endpoint_subject(service, "*"),
+        "$SRV.>".to_owned(),
+    ]);
+    user.publish.push(format!("$KV.{LEASES}.{service}"));
+    user.api(&format!("KV_{LEASES}"), &["STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET"]);
+    user.read_bucket(CONFIGURATIONS);
+    user.write_bucket(&topology::snapshots(service));
+    user
+}
+
+impl User {
+    fn api(&mut self, stream: &str, calls: &[&str]) {
+        for call in calls {
+            self.publish.push(format!("$JS.API.{call}.{stream}"));
+            if *call != "STREAM.INFO" && *call != "STREAM.PURGE" {
+                self.publish.push(format!("$JS.API.{call}.{stream}.>"));
+            }
+        }
+    }
+
+    /// Reads a stream by consumers that acknowledge nothing.
+    fn look(&mut self, stream: &str) {
+        self.api(
+            stream,
+            &[
+                "STREAM.INFO",
+                "STREAM.MSG.GET",
+                "DIRECT.GET",
+                "CONSUMER.CREATE",
+                "CONSUMER.INFO",
+                "CONSUMER.MSG.NEXT",
+                "CONSUMER.DELETE",
+            ],
+        );
+    }
+
+    /// Reads a stream by consumers that take messages off.
+    fn read(&mut self, stream: &str) {
+        self.look(stream);
+        self.api(stream, &["CONSUMER.DURABLE.CREATE"]);
+        // Two forms of the acknowledgement subject are in use; the second names domain and account.
+        self.publish.push(format!("$JS.ACK.{stream}.>"));
+        self.publish.push(format!("$JS.ACK.*.*.{stream}.>"));
+    }
+
+    fn read_bucket(&mut self, bucket: &str) {
+        self.look(&format!("OBJ_{bucket}"));
+        self.publish.push(format!("$JS.FC.OBJ_{bucket}.>"));
+    }
+
+    fn write_bucket(&mut self, bucket: &str) {
+        self.read_bucket(bucket);
+        self.publish.push(format!("$O.{bucket}.>"));
+        self.api(&format!("OBJ_{bucket}"), &["STREAM.PURGE"]);
+    }
+}
+
+/// The variable that holds a user's password in the server's environment.
+#[must_use]
+pub fn password_variable(user: &str) -> String {
+    format!("NATS_{}_PASSWORD", user.replace('-', "_").to_uppercase())
+}
+
+/// The `authorization` block of the server's configuration. Passwords are read from the server's
+/// environment, by [`password_variable`].
+#[must_use]
+pub fn server_users() -> String {
+    let mut config = String::from(
+        "# Generated by `mainstem server-users` from the topology; change it there.\n\
+         authorization {\n  users: [\n",
+    );
+    let list = |subjects: &[String]| {
+        let quoted: Vec<_> = subjects.iter().map(|subject| format!("\"{subject}\"")).collect();
+        quoted.join(", ")
+    };
+    for user in users() {
+        let _ = writeln!(
+            config,
+            "    {{ user: \"{}\", password: ${}, permissions: {{\n      \
+             publish: {{ allow: [{}] }}\n      \
+             subscribe: {{ allow: [{}] }}\n      allow_responses: true\n    }} }}",
+            user.name,
+            password_variable(user.name),
+            list(&user.publish),
+            list(&user.subscribe),
+        );
+    }
+    config.push_str("  ]\n}\n");
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_has_one_writer_and_a_notification_item_none_but_the_broker() {
+        let writers = |subject: &str| -> Vec<_> {
+            users()
+                .iter()
+                .filter(|user| user.name != ADMIN)
+                .filter(|user| user.publish.iter().any(|allowed| allowed == subject))
+                .map(|user| user.name)
+                .collect()
+        };
+        assert_eq!(writers("customer.*.case"), ["routing"]);
+        assert_eq!(writers("customer.*.identity"), ["identity-merge"]);
+        assert_eq!(writers("customer.*.notification.send.*"), ["notification"]);
+        assert_eq!(writers("forward.routing"), ["routing"]);
+        for user in users().iter().filter(|user| user.name != ADMIN) {
+            assert!(
+                user.publish.iter().all(|subject| subject != ">" && !subject.starts_with("$JS.API.>")),
+                "{} may do everything",
+                user.name
+            );
+            assert!(!user.subscribe.contains(&"_INBOX.>".to_owned()), "{}", user.name);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Counter;
+
+/// What ingress counts. No label tells who it was.
+pub(crate) struct Metrics {
+    events: Counter<u64>,
+    refused: Counter<u64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let meter = opentelemetry::global::meter("mainstem.ingress");
+        Self {
+            events: meter
+                .u64_counter("mainstem.ingress.events")
+                .with_description("events taken, by channel and outcome")
+                .build(),
+            refused: meter
+                .u64_counter("mainstem.ingress.refused")
+                .with_description("requests refused, by channel and reason")
+                .build(),
+        }
+    }
+
+    /// `outcome` is `stored`, `duplicate` or `dead_lettered`.
+    pub(crate) fn event(&self, channel: &str, outcome: &'static str) {
+        let labels =
+            [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];
+        self.events.add(1, &labels);
+    }
+
+    /// `channel` is one that exists, or `unknown`: a label must not grow with what strangers send.
+    pub(crate) fn refused(&self, channel: &str, reason: &'static str) {
+        let labels =
+            [KeyValue::new("channel", channel.to_owned()), KeyValue::new("reason", reason)];
+        self.refused.add(1, &labels);
+    }
+}

@@ -1,0 +1,133 @@
+//! The routes over a real socket, with a list in the broker's place.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mainstem_domain::At;
+use mainstem_line::{Channels, signature};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::intake::Intake;
+use crate::{Ingress, Limits, run};
+
+pub(crate) const SECRET: &str = "8c570fa6dd201bb328f1c1eac23a96d8";
+pub(crate) const DESTINATION: &str = "U8e742f61d673b39c7fff3cecb7536ef0";
+pub(crate) const CHANNELS: &str = r#"
+[channels.line-07]
+provider = "p1"
+destination = "U8e742f61d673b39c7fff3cecb7536ef0"
+secret = "8c570fa6dd201bb328f1c1eac23a96d8"
+access_token = "token"
+store = "store-07"
+"#;
+
+struct Server {
+    base: String,
+    ingress: Arc<Ingress>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    async fn start(intake: Intake) -> Self {
+        let channels = Channels::parse(CHANNELS).unwrap();
+        let now = Arc::new(|| At::from_millis(1_795_219_200_000));
+        let limits = Limits { store_within: Duration::from_millis(100), ..Limits::default() };
+        let ingress = Ingress::with_intake(channels, "key".into(), intake, now).with_limits(limits);
+        let ingress = Arc::new(ingress);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(run(ingress.clone(), listener, stop.clone()));
+        tasks.close();
+        Self { base, ingress, stop, tasks }
+    }
+
+    async fn post(&self, path: &str, body: String) -> (u16, String) {
+        let signature = signature::sign(SECRET, body.as_bytes());
+        self.post_signed(path, body, &signature).await
+    }
+
+    async fn post_signed(&self, path: &str, body: String, signature: &str) -> (u16, String) {
+        let url = format!("{}{path}", self.base);
+        let request = reqwest::Client::new().post(url).header("X-Line-Signature", signature);
+        let response = request.body(body).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    fn stored(&self) -> Vec<String> {
+        match &self.ingress.intake {
+            Intake::Memory(Some(list)) => list.lock().unwrap().clone(),
+            Intake::Memory(None) | Intake::Bus(_) => Vec::new(),
+        }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+fn memory() -> Intake {
+    Intake::Memory(Some(Mutex::default()))
+}
+
+fn events(events: &str) -> String {
+    format!(r#"{{"destination":"{DESTINATION}","events":[{events}]}}"#)
+}
+
+const PATH: &str = "/webhooks/line/line-07";
+
+#[tokio::test]
+async fn what_is_answered_200_is_stored_in_order() {
+    let server = Server::start(memory()).await;
+    let three = events(
+        r#"{"type":"follow","webhookEventId":"e1"},7,{"type":"follow","webhookEventId":"e2"}"#,
+    );
+    assert_eq!(server.post(PATH, three).await, (200, "{}".to_owned()));
+    assert_eq!(server.stored(), ["e1", "e2", "dead: an event that is no object"]);
+    assert_eq!(server.post(PATH, events("")).await.0, 200);
+    assert_eq!(server.post(PATH, "{".to_owned()).await.0, 200);
+    assert_eq!(server.stored()[3], "dead: not a webhook of LINE: not JSON at line 1, column 1");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_says_why_and_is_not_stored() {
+    let server = Server::start(memory()).await;
+    let follow = || events(r#"{"type":"follow","webhookEventId":"e1"}"#);
+    let refused = |code: &str, message: &str| {
+        format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#)
+    };
+    let unknown = refused("unknown_channel", "no channel has this path");
+    for path in ["/webhooks/line/line-08", "/webhooks/line/L%C3%A9", "/webhooks/line/%ff"] {
+        assert_eq!(server.post(path, follow()).await, (404, unknown.clone()), "{path}");
+    }
+    assert_eq!(server.post("/webhooks", follow()).await.0, 404);
+    let (status, body) = server.post_signed(PATH, follow(), "bm8=").await;
+    assert_eq!(status, 401);
+    assert!(body.contains("bad_signature") && !body.contains("follow"), "{body}");
+    let other = follow().replace(DESTINATION, "U2");
+    assert_eq!(server.post(PATH, other).await.0, 403);
+    let large = format!("{}{}", follow(), " ".repeat(1024 * 1024));
+    let expected = refused("body_too_large", "the body is larger than is taken");
+    assert_eq!(server.post(PATH, large).await, (413, expected));
+    assert!(server.stored().is_empty());
+
+    let health = reqwest::get(format!("{}/healthz", server.base)).await.unwrap();
+    assert_eq!(health.status(), 200);
+    let get = reqwest::get(format!("{}{PATH}", server.base)).await.unwrap();
+    assert_eq!(get.status(), 405);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_is_not_stored_in_time_is_to_be_sent_again() {
+    let server = Server::start(Intake::Memory(None)).await;
+    let (status, body) = server.post(PATH, events(r#"{"type":"follow"}"#)).await;
+    assert_eq!(status, 503);
+    assert!(body.contains("send again"), "{body}");
+    server.end().await;
+}

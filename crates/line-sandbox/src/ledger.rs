@@ -1,0 +1,106 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstem_domain::ChannelId;
+use serde::{Deserialize, Serialize};
+
+/// What every user saw, and how it came about.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Over all channels.
+    pub totals: Totals,
+    /// Messages of which the same user had seen one with the same retry key or reply token before.
+    /// Anything but 0 is a double send that LINE itself would not have stopped.
+    pub doubled: u64,
+    /// Messages of which the same user had seen one with the same `traceparent` before. A sender
+    /// that derives it from the item shows here what it sent once by reply and once by push.
+    pub doubled_by_trace: u64,
+    /// By channel.
+    pub channels: BTreeMap<ChannelId, Totals>,
+    /// Each call that was accepted, in order.
+    pub messages: Vec<Seen>,
+}
+
+/// Counts of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Accepted, by reply or push.
+    pub accepted: u64,
+    /// Of these, by reply.
+    pub replies: u64,
+    /// Of these, by push.
+    pub pushes: u64,
+    /// Of these, by push without a retry key.
+    pub pushes_without_key: u64,
+    /// Of these, answered 500 nevertheless.
+    pub answers_lost: u64,
+    /// Answered 409: accepted before under the same retry key.
+    pub repeated: u64,
+    /// Answered otherwise, and not stored.
+    pub refused: u64,
+}
+
+/// One call that was accepted: its user saw it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// When, in RFC 3339.
+    pub at: String,
+    /// The account that it came from.
+    pub channel: ChannelId,
+    /// Who saw it.
+    pub user: String,
+    /// By which call.
+    pub way: Way,
+    /// What it said.
+    pub texts: Vec<String>,
+    /// The retry key of a push.
+    pub retry_key: Option<String>,
+    /// The token of a reply.
+    pub reply_token: Option<String>,
+    /// The header of that name as it came, so that a test can follow an event to its answer.
+    pub traceparent: Option<String>,
+    /// LINE's id of the call.
+    pub request_id: String,
+    /// The sender was told 500.
+    pub answer_lost: bool,
+}
+
+/// By which call a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// As the answer to an event.
+    Reply,
+    /// On the account's own.
+    Push,
+}
+
+impl Ledger {
+    pub(crate) fn of(messages: Vec<Seen>, counts: &BTreeMap<ChannelId, Totals>) -> Self {
+        let (mut keys, mut traces) = (BTreeSet::new(), BTreeSet::new());
+        let (mut doubled, mut doubled_by_trace) = (0, 0);
+        for seen in &messages {
+            let key = seen.retry_key.as_ref().or(seen.reply_token.as_ref());
+            doubled += u64::from(key.is_some_and(|key| !keys.insert((&seen.user, key))));
+            let trace = seen.traceparent.as_ref();
+            doubled_by_trace +=
+                u64::from(trace.is_some_and(|trace| !traces.insert((&seen.user, trace))));
+        }
+        let totals = counts.values().fold(Totals::default(), Totals::and);
+        let channels = counts.clone();
+        Self { totals, doubled, doubled_by_trace, channels, messages }
+    }
+}
+
+impl Totals {
+    fn and(self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            replies: self.replies + other.replies,
+            pushes: self.pushes + other.pushes,
+            pushes_without_key: self.pushes_without_key + other.pushes_without_key,
+            answers_lost: self.answers_lost + other.answers_lost,
+            repeated: self.repeated + other.repeated,
+            refused: self.refused + other.refused,
+        }
+    }
+}

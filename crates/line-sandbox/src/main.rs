@@ -1,0 +1,83 @@
+//! `mainstem-line-sandbox serve`: the stand-in of LINE as a process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use mainstem_line::Channels;
+use mainstem_line_sandbox::{Faults, Sandbox, run};
+use mainstem_runtime::Config;
+use mainstem_runtime::clock::Clock;
+use mainstem_runtime::lifecycle::Lifecycle;
+use tokio::net::TcpListener;
+
+#[derive(Parser)]
+#[command(version, about = "A stand-in for LINE's platform, for demos, tests and benches")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answers LINE's calls, and plays days of webhooks at POST /sandbox/play.
+    Serve(Serve),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The channels file that ingress and sender have too.
+    #[arg(long)]
+    channels: PathBuf,
+    /// Where to write the port once it listens.
+    #[arg(long)]
+    port_file: Option<PathBuf>,
+    /// Mainstem's configuration file, for the clock that all processes share.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Of 100 accepted calls so many are answered 500 although the user sees the message.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    answer_lost_percent: u8,
+    /// Seeds what goes wrong on purpose.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Command::Serve(serve) = Arguments::parse().command;
+    let config = Config::load(serve.config.as_deref(), mainstem_runtime::config::environment())?;
+    let clock = Clock::new(&config.clock);
+    let channels = std::fs::read_to_string(&serve.channels)
+        .with_context(|| format!("cannot read {}", serve.channels.display()))?;
+    let channels = Channels::parse(&channels)?;
+    let faults = Faults { seed: serve.seed, answer_lost_percent: serve.answer_lost_percent };
+    let sandbox = Arc::new(Sandbox::new(channels, faults, Arc::new(move || clock.now()))?);
+
+    let listener = TcpListener::bind(serve.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", serve.listen))?;
+    let address = listener.local_addr().context("cannot tell the port")?;
+    if let Some(file) = &serve.port_file {
+        write_port(file, address.port())?;
+    }
+    println!("listening on http://{address}");
+
+    let lifecycle = Lifecycle::new(config.engine.drain);
+    lifecycle.spawn("line-sandbox", run(sandbox, listener, lifecycle.stopping()));
+    lifecycle.run().await
+}
+
+/// Whoever waits for the file never reads half of it.
+fn write_port(file: &Path, port: u16) -> anyhow::Result<()> {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(".draft");
+    std::fs::write(&draft, format!("{port}\n"))
+        .and_then(|()| std::fs::rename(&draft, file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}

@@ -1,0 +1,168 @@
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use mainstem_domain::ChannelId;
+use mainstem_line::signature;
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+
+use crate::Sandbox;
+use crate::plan::{Again, Delivery, PlayRequest, plan};
+
+/// How often a delivery is tried before it is given up; LINE does not say how often it does.
+const ATTEMPTS: u32 = 6;
+/// Waited after a first failure, and doubled after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How many channels send at once.
+const LANES: usize = 16;
+const MOST: usize = 1_000_000;
+
+/// How far a day is, or what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// A day is being played.
+    pub running: bool,
+    /// Events planned.
+    pub events: u64,
+    /// Deliveries planned, without second ones.
+    pub deliveries: u64,
+    /// Events in deliveries that were answered 2xx.
+    pub events_delivered: u64,
+    /// Deliveries that were answered 2xx.
+    pub delivered: u64,
+    /// Deliveries given up.
+    pub failed: u64,
+    /// POSTs, whatever their answer.
+    pub sent: u64,
+    /// POSTs of a delivery that had not been answered 2xx.
+    pub retried: u64,
+    /// Deliveries answered 2xx and sent again with `isRedelivery: true`.
+    pub redelivered: u64,
+    /// Deliveries answered 2xx and sent again byte for byte.
+    pub duplicated: u64,
+}
+
+/// Why a day is not played.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PlayError {
+    /// One is being played.
+    Busy,
+    /// The request makes no sense; says why.
+    Invalid(&'static str),
+}
+
+impl Sandbox {
+    /// Plays a day and returns what became of it. Dropped before its end, it stops there.
+    pub async fn play(&self, request: &PlayRequest) -> Result<Progress, PlayError> {
+        if request.events > MOST || request.users > MOST {
+            return Err(PlayError::Invalid("events and users go up to 1000000"));
+        }
+        if request.redeliver_percent > 100 {
+            return Err(PlayError::Invalid("redeliver_percent goes up to 100"));
+        }
+        if !request.webhook_base.starts_with("http") {
+            return Err(PlayError::Invalid(
+                "webhook_base must be a URL, e.g. http://127.0.0.1:7700",
+            ));
+        }
+        let lanes = plan(request, &self.channels);
+        let deliveries = lanes.iter().flat_map(|lane| &lane.deliveries);
+        let fresh = deliveries.fold(Progress::default(), |progress, delivery| Progress {
+            running: true,
+            events: progress.events + count(delivery),
+            deliveries: progress.deliveries + 1,
+            ..progress
+        });
+        let _running = self.start(fresh)?;
+        let base = request.webhook_base.trim_end_matches('/');
+        stream::iter(&lanes)
+            .for_each_concurrent(LANES, async |lane| {
+                for delivery in &lane.deliveries {
+                    self.deliver(base, &lane.channel, delivery).await;
+                }
+            })
+            .await;
+        Ok(Progress { running: false, ..self.progress() })
+    }
+
+    /// How far the day is, or what became of the last one.
+    pub fn progress(&self) -> Progress {
+        self.count(|progress| *progress)
+    }
+
+    fn start(&self, fresh: Progress) -> Result<Running<'_>, PlayError> {
+        self.count(|progress| {
+            if progress.running {
+                return Err(PlayError::Busy);
+            }
+            *progress = fresh;
+            Ok(Running(self))
+        })
+    }
+
+    async fn deliver(&self, base: &str, id: &ChannelId, delivery: &Delivery) {
+        let Some(channel) = self.channels.get(id) else { return };
+        let url = format!("{base}/webhooks/line/{id}");
+        let at = (self.now)();
+        for event in &delivery.events {
+            self.platform().issue_reply_token(&event.reply_token, id, &event.user, at);
+        }
+        let post = async |is_redelivery| {
+            let body = delivery.body(&channel.destination, at, is_redelivery);
+            let signature = signature::sign(channel.secret.expose_secret(), body.as_bytes());
+            self.count(|progress| progress.sent += 1);
+            let request = self.http.post(&url).header(signature::HEADER, signature);
+            let request = request.header("content-type", "application/json; charset=utf-8");
+            let answer = request.body(body).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+
+        let mut taken = post(false).await;
+        for attempt in 1..ATTEMPTS {
+            if taken {
+                break;
+            }
+            tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(attempt - 1)).await;
+            self.count(|progress| progress.retried += 1);
+            taken = post(true).await;
+        }
+        if !taken {
+            tracing::warn!(channel = %id, "a webhook is given up");
+            self.count(|progress| progress.failed += 1);
+            return;
+        }
+        self.count(|progress| {
+            progress.delivered += 1;
+            progress.events_delivered += count(delivery);
+        });
+        match delivery.again {
+            Again::Never => {}
+            Again::Redelivered => {
+                post(true).await;
+                self.count(|progress| progress.redelivered += 1);
+            }
+            Again::Duplicated => {
+                post(false).await;
+                self.count(|progress| progress.duplicated += 1);
+            }
+        }
+    }
+
+    fn count<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn count(delivery: &Delivery) -> u64 {
+    u64::try_from(delivery.events.len()).unwrap_or(u64::MAX)
+}
+
+/// Lets the next day be played when this one ends, in whatever way.
+struct Running<'a>(&'a Sandbox);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.count(|progress| progress.running = false);
+    }
+}

@@ -1,0 +1,205 @@
+//! The stand-in over real sockets: LINE's calls on one, a receiver of webhooks on another.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use mainstem_domain::{At, ChannelId};
+use mainstem_line::{Channels, LineEvent, Webhook, api, signature};
+
+use reqwest::Client;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Faults, Ledger, Progress, Sandbox, Way, run};
+
+const CHANNELS: &str = r#"
+[channels.line-07]
+provider = "p1"
+destination = "U07"
+secret = "secret-07"
+access_token = "token-07"
+
+[channels.line-08]
+provider = "p2"
+destination = "U08"
+secret = "secret-08"
+access_token = "token-08"
+"#;
+
+const KEY: &str = "123e4567-e89b-12d3-a456-426614174000";
+
+struct Server {
+    base: String,
+    sandbox: Arc<Sandbox>,
+    client: Client,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let channels = Channels::parse(CHANNELS).unwrap();
+        let now = Arc::new(|| At::from_millis(1_795_219_200_000));
+        let sandbox = Arc::new(Sandbox::new(channels, Faults::default(), now).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(run(sandbox.clone(), listener, stop.clone()));
+        Self { base, sandbox, client: Client::new(), stop, tasks }
+    }
+
+    fn call(
+        &self,
+        path: &str,
+        token: &str,
+        body: &impl serde::Serialize,
+    ) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}{path}", self.base)).bearer_auth(token).json(body)
+    }
+
+    async fn ledger(&self) -> Ledger {
+        self.client
+            .get(format!("{}/sandbox/ledger", self.base))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+#[tokio::test]
+async fn a_push_with_a_retry_key_is_seen_once() {
+    let server = Server::start().await;
+    let push = |token| {
+        server
+            .call(api::PUSH_PATH, token, &api::Push::text("U1", "維修完成"))
+            .header(api::RETRY_KEY_HEADER, KEY)
+            .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    };
+    let first = push("token-07").send().await.unwrap();
+    assert_eq!(first.status(), 200);
+    let request_id = first.headers()["x-line-request-id"].clone();
+    let again = push("token-07").send().await.unwrap();
+    assert_eq!(again.status(), 409);
+    assert_eq!(again.headers()[api::ACCEPTED_REQUEST_HEADER], request_id);
+    assert_eq!(push("token").send().await.unwrap().status(), 401);
+
+    let ledger = server.ledger().await;
+    let [seen] = &ledger.messages[..] else { panic!("{ledger:?}") };
+    assert_eq!(
+        (seen.user.as_str(), seen.way, &seen.texts[..]),
+        ("U1", Way::Push, &["維修完成".to_owned()][..])
+    );
+    assert!(seen.traceparent.as_deref().unwrap().starts_with("00-4bf92f"));
+    assert_eq!((ledger.totals.repeated, ledger.doubled), (1, 0));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_reply_token_works_once() {
+    let server = Server::start().await;
+    let (channel, at) =
+        ("line-07".parse::<ChannelId>().unwrap(), At::from_millis(1_795_219_200_000));
+    server.sandbox.platform().issue_reply_token("r1", &channel, "U1", at);
+    let reply = async |token| {
+        let call = server.call(api::REPLY_PATH, token, &api::Reply::text("r1", "好的"));
+        let answer = call.send().await.unwrap();
+        let status = answer.status().as_u16();
+        api::classify(status, &answer.bytes().await.unwrap())
+    };
+    assert_eq!(reply("token-08").await, api::Answer::InvalidReplyToken);
+    assert_eq!(reply("token-07").await, api::Answer::Done);
+    assert_eq!(reply("token-07").await, api::Answer::InvalidReplyToken);
+    let call = server.call(api::REPLY_PATH, "token-07", &api::Reply::text("r2", "好的"));
+    assert_eq!(call.header(api::RETRY_KEY_HEADER, KEY).send().await.unwrap().status(), 400);
+    let large = "x".repeat(2 * 1024 * 1024);
+    let call = server.call(api::PUSH_PATH, "token-07", &api::Push::text("U1", &large));
+    assert_eq!(call.send().await.unwrap().status(), 413);
+    server.end().await;
+}
+
+/// Takes webhooks as ingress does, and refuses every third.
+struct Receiver {
+    channels: Channels,
+    posts: Mutex<usize>,
+    events: Mutex<Vec<(String, bool)>>,
+}
+
+async fn receive(
+    State(receiver): State<Arc<Receiver>>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let channel = receiver.channels.get(&channel.parse().unwrap()).unwrap();
+    assert!(channel.signed(&body, headers[signature::HEADER].to_str().unwrap()));
+    let webhook = Webhook::parse(&body).unwrap();
+    assert_eq!(webhook.destination, channel.destination);
+    let mut posts = receiver.posts.lock().unwrap();
+    *posts += 1;
+    if posts.is_multiple_of(3) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    for raw in webhook.events {
+        let event = LineEvent::parse(raw).unwrap();
+        receiver.events.lock().unwrap().push((event.id.to_string(), event.is_redelivery));
+    }
+    StatusCode::OK
+}
+
+#[tokio::test]
+async fn a_day_arrives_whole_signed_and_with_duplicates() {
+    let server = Server::start().await;
+    let receiver = Arc::new(Receiver {
+        channels: Channels::parse(CHANNELS).unwrap(),
+        posts: Mutex::default(),
+        events: Mutex::default(),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router =
+        Router::new().route("/webhooks/line/{channel}", post(receive)).with_state(receiver.clone());
+    server.tasks.spawn(
+        axum::serve(listener, router)
+            .with_graceful_shutdown(server.stop.clone().cancelled_owned())
+            .into_future(),
+    );
+
+    let request = serde_json::json!({"webhook_base": base, "seed": 7, "events": 40, "users": 8, "redeliver_percent": 50});
+    let url = format!("{}/sandbox/play", server.base);
+    let answer = server.client.post(&url).json(&request).send().await.unwrap();
+    let summary: Progress = answer.json().await.unwrap();
+    assert_eq!((summary.events, summary.events_delivered, summary.failed), (40, 40, 0));
+    assert!(
+        summary.retried > 0 && summary.redelivered > 0 && summary.duplicated > 0,
+        "{summary:?}"
+    );
+    assert_eq!(
+        summary.sent,
+        summary.delivered + summary.retried + summary.redelivered + summary.duplicated
+    );
+    assert_eq!(server.sandbox.progress(), summary);
+
+    let events = receiver.events.lock().unwrap().clone();
+    assert_eq!(events.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len(), 40);
+    assert!(events.len() > 40);
+    assert!(events.iter().any(|(_, is_redelivery)| *is_redelivery));
+
+    let bad = serde_json::json!({"webhook_base": base, "redeliver_percent": 101});
+    assert_eq!(server.client.post(&url).json(&bad).send().await.unwrap().status(), 400);
+    server.end().await;
+}

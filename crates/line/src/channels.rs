@@ -1,0 +1,215 @@
+//! The channels file: what ingress and sender must know of each LINE account, secrets included.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+
+use mainstem_domain::{BrandId, ChannelId, StoreId};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use crate::{ChannelFacts, signature};
+
+/// One LINE account.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// The provider inside which the user ids of this channel mean something. LINE never lets a
+    /// channel change it.
+    pub provider: String,
+    /// The account's own user id, which stands in each of its webhooks.
+    pub destination: String,
+    /// Signs the webhooks.
+    pub secret: SecretString,
+    /// The secret before it was reissued. LINE kills the old one at once, but a webhook signed
+    /// before that can still be under way.
+    pub previous_secret: Option<SecretString>,
+    /// The right to call LINE's API for this account.
+    pub access_token: SecretString,
+    /// The store that the account belongs to.
+    pub store: Option<StoreId>,
+    /// The brand that the account speaks for.
+    pub brand: Option<BrandId>,
+}
+
+impl Channel {
+    /// Whether the current or the previous secret signed these bytes.
+    pub fn signed(&self, body: &[u8], signature: &str) -> bool {
+        let verify =
+            |secret: &SecretString| signature::verify(secret.expose_secret(), body, signature);
+        verify(&self.secret) || self.previous_secret.as_ref().is_some_and(verify)
+    }
+
+    /// What every event of this channel carries.
+    pub fn facts(&self, id: &ChannelId) -> ChannelFacts {
+        ChannelFacts {
+            channel: id.clone(),
+            store: self.store.clone(),
+            brand: self.brand.clone(),
+            provider: self.provider.clone(),
+        }
+    }
+}
+
+/// All channels, by their ids.
+#[derive(Clone, Debug)]
+pub struct Channels(BTreeMap<ChannelId, Channel>);
+
+/// Why a channels file is refused. Never shows a value of the file, which could be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelsError {
+    /// Not TOML, or not the fields that a channel has.
+    #[error("channels file, line {line}: {what}")]
+    Format {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A field is there and cannot be right.
+    #[error("channels file, channel {channel}: {field} {rule}")]
+    Field {
+        /// The channel.
+        channel: ChannelId,
+        /// Its field.
+        field: &'static str,
+        /// What the field must be.
+        rule: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    channels: BTreeMap<ChannelId, Channel>,
+}
+
+impl Channels {
+    /// Reads `[channels.<id>]` tables.
+    pub fn parse(text: &str) -> Result<Self, ChannelsError> {
+        let file: File = toml::from_str(text).map_err(|error| format_error(text, &error))?;
+        let channels = Self(file.channels);
+        channels.validate()?;
+        Ok(channels)
+    }
+
+    /// The channel of that id.
+    pub fn get(&self, id: &ChannelId) -> Option<&Channel> {
+        self.0.get(id)
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn iter(&self) -> btree_map::Iter<'_, ChannelId, Channel> {
+        self.0.iter()
+    }
+
+    fn validate(&self) -> Result<(), ChannelsError> {
+        let mut destinations = BTreeMap::new();
+        for (id, channel) in self {
+            let refuse =
+                |field, rule| Err(ChannelsError::Field { channel: id.clone(), field, rule });
+            let provider = &channel.provider;
+            let plain = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+            // The provider is the first part of each person's identifier.
+            if !(1..=64).contains(&provider.len()) || !provider.bytes().all(plain) {
+                return refuse(
+                    "provider",
+                    "must be 1 to 64 printable ASCII characters without ':'",
+                );
+            }
+            if channel.destination.is_empty() {
+                return refuse("destination", "must be the account's own user id");
+            }
+            if destinations.insert(&channel.destination, id).is_some() {
+                return refuse("destination", "is another channel's too; each account has its own");
+            }
+            let secrets = [Some(&channel.secret), channel.previous_secret.as_ref()];
+            if secrets.into_iter().flatten().any(|secret| secret.expose_secret().is_empty()) {
+                return refuse("secret", "must not be empty; anybody could sign with that");
+            }
+            let token = channel.access_token.expose_secret();
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return refuse("access_token", "must be printable ASCII without blanks");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> IntoIterator for &'a Channels {
+    type Item = (&'a ChannelId, &'a Channel);
+    type IntoIter = btree_map::Iter<'a, ChannelId, Channel>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The parser's own text shows the line, and its message can show the value: both could be a
+/// secret. Only messages about names are passed on.
+fn format_error(text: &str, error: &toml::de::Error) -> ChannelsError {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+    let message = error.message();
+    let about_names = ["unknown field", "missing field", "channel:", "brand:", "store:"];
+    let what = if about_names.iter().any(|start| message.starts_with(start)) {
+        message.to_owned()
+    } else {
+        "not the TOML expected; text values stand in double quotes".to_owned()
+    };
+    ChannelsError::Format { line, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+[channels.line-07]
+provider = "p1"
+destination = "U8e742f61d673b39c7fff3cecb7536ef0"
+secret = "new"
+previous_secret = "old"
+access_token = "token"
+store = "store-07"
+"#;
+
+    fn error(text: &str) -> String {
+        Channels::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn both_secrets_sign_and_neither_is_printed() {
+        let channels = Channels::parse(FILE).unwrap();
+        let (id, channel) = channels.iter().next().unwrap();
+        for secret in ["new", "old"] {
+            assert!(channel.signed(b"body", &signature::sign(secret, b"body")));
+        }
+        assert!(!channel.signed(b"body", &signature::sign("other", b"body")));
+        assert_eq!(channel.facts(id).store.unwrap().as_str(), "store-07");
+        let printed = format!("{channels:?}");
+        assert!(!printed.contains("\"new\"") && !printed.contains("\"token\""), "{printed}");
+    }
+
+    #[test]
+    fn errors_name_the_place_and_show_no_value() {
+        assert_eq!(
+            error(&FILE.replace("store =", "stores =")),
+            "channels file, line 8: unknown field `stores`, expected one of `provider`, \
+             `destination`, `secret`, `previous_secret`, `access_token`, `store`, `brand`"
+        );
+        assert!(error(&FILE.replace("secret = \"new\"", "")).contains("missing field `secret`"));
+        assert!(error(&FILE.replace("line-07", "LINE")).contains("must be 1 to 64 of a-z"));
+        for hidden in ["12345678", "[\"12345678\"]", "\"12345678"] {
+            let text = error(&FILE.replace("\"new\"", hidden));
+            assert!(text.starts_with("channels file, line 5: not the TOML"), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_right_are_refused() {
+        assert!(error(&FILE.replace("\"p1\"", "\"p:1\"")).contains("line-07: provider must be"));
+        assert!(error(&FILE.replace("\"old\"", "\"\"")).contains("secret must not be empty"));
+        assert!(error(&FILE.replace("\"token\"", "\"a b\"")).contains("access_token must be"));
+        let twice = format!("{FILE}{}", FILE.replace("line-07", "line-08"));
+        assert!(error(&twice).contains("line-08: destination is another channel's too"));
+    }
+}

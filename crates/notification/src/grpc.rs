@@ -1,0 +1,15 @@
+use mainstem_proto::wire::notification::notification_service_server::{NotificationService, NotificationServiceServer};
+
+use crate::machine::NotificationMachine;
+
+mainstem_runtime::grpc_face!(
+    NotificationMachine,
+    NotificationServiceServer,
+    NotificationService,
+    mainstem_proto::wire::notification,
+    {
+        send => "Send": SendRequest -> SendResponse,
+        get_delivery => "GetDelivery": GetDeliveryRequest -> GetDeliveryResponse,
+        record_outcome => "RecordOutcome": RecordOutcomeRequest -> RecordOutcomeResponse,
+    }
+);

@@ -1,0 +1,136 @@
+//! Fields that many messages have: ids, identifiers, request ids and times.
+
+use std::str::FromStr;
+
+use mainstem_domain::identifier::{Identifier, IdentifierError};
+use mainstem_domain::{At, CaseId, ChannelId, CustomerId, IdError, ItemId, QueueId};
+use pbjson_types::Timestamp;
+
+use crate::error::FieldError;
+
+/// 0001-01-01T00:00:00Z, the first moment of proto3's `Timestamp`.
+const FIRST_SECOND: i64 = -62_135_596_800;
+
+/// 9999-12-31T23:59:59Z, the last second of proto3's `Timestamp`.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Reads a customer's id.
+pub fn parse_customer(field: &str, text: &str) -> Result<CustomerId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads a case's id.
+pub fn parse_case(field: &str, text: &str) -> Result<CaseId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads a send item's id.
+pub fn parse_item(field: &str, text: &str) -> Result<ItemId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads a channel's id.
+pub fn parse_channel(field: &str, text: &str) -> Result<ChannelId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads a queue's id.
+pub fn parse_queue(field: &str, text: &str) -> Result<QueueId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads `kind:value`.
+pub fn parse_identifier(field: &str, text: &str) -> Result<Identifier, FieldError> {
+    text.parse().map_err(|error: IdentifierError| FieldError::new(field, error.to_string()))
+}
+
+/// Reads `request_id`; `None` when the request is not idempotent.
+pub fn parse_request_id(text: &str) -> Result<Option<String>, FieldError> {
+    if text.is_empty() {
+        Ok(None)
+    } else if text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Some(text.to_owned()))
+    } else {
+        // A blank at an end would not come back from a header as it went in.
+        let rule = "must be 1 to 64 printable ASCII characters without blanks, or empty";
+        Err(FieldError::new("request_id", rule))
+    }
+}
+
+/// Reads a time that must be there, to the millisecond.
+pub fn parse_time(field: &str, time: Option<Timestamp>) -> Result<At, FieldError> {
+    let Timestamp { seconds, nanos } = time.ok_or_else(|| FieldError::new(field, "is missing"))?;
+    let fits =
+        (FIRST_SECOND..=LAST_SECOND).contains(&seconds) && (0..1_000_000_000).contains(&nanos);
+    if fits {
+        Ok(At::from_millis(seconds * 1_000 + i64::from(nanos / 1_000_000)))
+    } else {
+        Err(FieldError::new(field, "must be from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z"))
+    }
+}
+
+/// The moment on the wire; one outside the years 1 to 9999 becomes the nearest inside.
+#[must_use]
+pub fn timestamp(at: At) -> Timestamp {
+    let millis = at.as_millis().clamp(FIRST_SECOND * 1_000, LAST_SECOND * 1_000 + 999);
+    let nanos = i32::try_from(millis.rem_euclid(1_000)).unwrap_or(0) * 1_000_000;
+    Timestamp { seconds: millis.div_euclid(1_000), nanos }
+}
+
+pub(crate) fn parse_id<T: FromStr<Err = IdError>>(
+    field: &str,
+    text: &str,
+) -> Result<T, FieldError> {
+    text.parse().map_err(|error: IdError| FieldError::new(field, error.rule))
+}
+
+/// Empty is none.
+pub(crate) fn parse_optional<T: FromStr<Err = IdError>>(
+    field: &str,
+    text: &str,
+) -> Result<Option<T>, FieldError> {
+    if text.is_empty() { Ok(None) } else { parse_id(field, text).map(Some) }
+}
+
+/// None is empty.
+pub(crate) fn text<T: ToString>(value: Option<&T>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_comes_back_and_stays_in_range() {
+        for millis in [0, -1, 1_795_219_200_123, FIRST_SECOND * 1_000, LAST_SECOND * 1_000 + 999] {
+            let at = At::from_millis(millis);
+            assert_eq!(parse_time("t", Some(timestamp(at))), Ok(at), "{at}");
+        }
+        for millis in [i64::MIN, i64::MAX] {
+            assert!(parse_time("t", Some(timestamp(At::from_millis(millis)))).is_ok());
+        }
+        let bad = |seconds, nanos| parse_time("t", Some(Timestamp { seconds, nanos })).is_err();
+        assert!(bad(LAST_SECOND + 1, 0) && bad(FIRST_SECOND - 1, 0));
+        assert!(bad(0, -1) && bad(0, 1_000_000_000) && bad(i64::MAX, i32::MAX));
+        assert_eq!(parse_time("t", None).unwrap_err().to_string(), "t: is missing");
+    }
+
+    #[test]
+    fn a_request_id_is_printable_or_absent() {
+        assert_eq!(parse_request_id(""), Ok(None));
+        assert_eq!(parse_request_id("r-1"), Ok(Some("r-1".to_owned())));
+        assert!(parse_request_id(&"x".repeat(64)).is_ok());
+        for bad in ["a b", " a", "a\n", "é", &"x".repeat(65)] {
+            assert_eq!(parse_request_id(bad).unwrap_err().field, "request_id", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_kind_names_the_field() {
+        let case = CaseId::derive("x");
+        assert_eq!(parse_case("case", case.as_str()), Ok(case));
+        assert_eq!(parse_customer("other", case.as_str()).unwrap_err().field, "other");
+        assert_eq!(parse_identifier("identifier", "fax:1").unwrap_err().field, "identifier");
+    }
+}

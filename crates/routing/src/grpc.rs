@@ -1,0 +1,16 @@
+use mainstem_proto::wire::routing::routing_service_server::{RoutingService, RoutingServiceServer};
+
+use crate::machine::RoutingMachine;
+
+mainstem_runtime::grpc_face!(
+    RoutingMachine,
+    RoutingServiceServer,
+    RoutingService,
+    mainstem_proto::wire::routing,
+    {
+        get_case => "GetCase": GetCaseRequest -> GetCaseResponse,
+        list_cases => "ListCases": ListCasesRequest -> ListCasesResponse,
+        accept_case => "AcceptCase": AcceptCaseRequest -> AcceptCaseResponse,
+        resolve_case => "ResolveCase": ResolveCaseRequest -> ResolveCaseResponse,
+    }
+);

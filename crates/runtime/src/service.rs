@@ -1,0 +1,298 @@
+//! How a service with a ledger runs: connection, host, and its two faces.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use mainstem_bus::engine::{Settings, Span};
+use mainstem_bus::nats::{
+    Bus, Handle, Host, Instance, Login, Surroundings, serve_endpoints,
+};
+use mainstem_bus::Machine;
+use mainstem_domain::At;
+use mainstem_proto::wire::engine as wire;
+use mainstem_proto::wire::engine::engine_service_server::{EngineService, EngineServiceServer};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tonic::server::NamedService as _;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::callers::{Callers, unauthenticated};
+use crate::config::{Config, Secret, ServiceConfig};
+use crate::grpc::{self, caller_from_request, request_trace, status_from};
+use crate::telemetry::{FixedSpan, export_span, exporting};
+use crate::{Clock, Lifecycle};
+
+/// What all services of one process share. Cheap to clone.
+#[derive(Clone)]
+pub struct Process {
+    /// The whole configuration.
+    pub config: Arc<Config>,
+    /// The one clock.
+    pub clock: Clock,
+    /// Who may call.
+    pub callers: Arc<Callers>,
+    /// The tasks.
+    pub lifecycle: Lifecycle,
+    /// Tells this process from all others, now and ever.
+    pub instance: Arc<str>,
+}
+
+impl Process {
+    /// Reads what the configuration names.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::new(&config.clock);
+        let callers = Callers::load(config.callers.file.as_deref())?;
+        let lifecycle = Lifecycle::new(config.engine.drain);
+        #[expect(clippy::disallowed_methods, reason = "a process has no other name of its own")]
+        let instance = uuid::Uuid::now_v7().to_string().into();
+        Ok(Self { config: Arc::new(config), clock, callers: Arc::new(callers), lifecycle, instance })
+    }
+
+    /// Connects to the broker as one user.
+    pub async fn connect(
+        &self,
+        service: &str,
+        user: &str,
+        password: &Secret,
+    ) -> anyhow::Result<Bus> {
+        let login = Login {
+            url: self.config.nats.url.clone(),
+            user: user.to_owned(),
+            password: password.expose().to_owned(),
+            tls_ca: self.config.nats.tls_ca.as_deref().map(Path::to_owned),
+            name: format!("{service} {}", self.instance),
+        };
+        Ok(Bus::connect(&login).await?)
+    }
+}
+
+struct Around(Clock);
+
+impl Surroundings for Around {
+    fn now(&self) -> At {
+        self.0.now()
+    }
+
+    fn observe(&self, broker: i64) {
+        self.0.observe(broker);
+    }
+
+    fn real(&self, span: Duration) -> Duration {
+        self.0.real_duration(span)
+    }
+
+    fn span_start(&self) -> Option<SystemTime> {
+        exporting().then(wall_clock)
+    }
+
+    fn span_end(&self, start: SystemTime, service: &'static str, span: Span) {
+        export_span(FixedSpan {
+            name: format!("process {}", span.from).into(),
+            kind: SpanKind::Consumer,
+            trace_id: span.context.trace_id,
+            span_id: span.context.span_id,
+            parent: span.parent.map(|parent| parent.span_id),
+            start,
+            end: wall_clock(),
+            attributes: vec![
+                KeyValue::new("messaging.system", "nats"),
+                KeyValue::new("messaging.destination.name", span.from),
+                KeyValue::new("mainstem.service", service),
+            ],
+        });
+    }
+}
+
+/// The machine's clock, for spans, which tell real durations whatever the virtual clock does.
+#[expect(clippy::disallowed_methods, reason = "spans tell real time")]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A machine with a gRPC service.
+pub trait Grpc: Machine {
+    /// The full name of the gRPC service.
+    const NAME: &'static str;
+
+    /// Adds the service to a server.
+    fn add_to(routes: Routes, face: Face) -> Routes;
+}
+
+/// Where a running service can be reached.
+pub struct Started {
+    /// Its gRPC server.
+    pub grpc: SocketAddr,
+    /// Its use cases, within this process.
+    pub handle: Handle,
+}
+
+/// Starts a service with a ledger: its host and both its faces.
+pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyhow::Result<Started> {
+    let Process { config, clock, callers, lifecycle, instance } = process;
+    let bus = process.connect(M::SERVICE, &section.nats_user, &section.nats_password).await?;
+    let engine = &config.engine;
+    let instance = Instance {
+        name: instance.to_string(),
+        settings: Settings {
+            position_every_inputs: engine.position_every_inputs,
+            position_every: engine.position_every,
+            ..Settings::default()
+        },
+        lease_renew: engine.lease_renew,
+        snapshot_every_records: engine.snapshot_every_records,
+        snapshot_every: engine.snapshot_every,
+        drain: engine.drain,
+        surroundings: Arc::new(Around(clock.clone())),
+    };
+    let (host, handle) = Host::<M>::open(bus.clone(), instance.clone()).await?;
+
+    let listener = TcpListener::bind(section.grpc_listen)
+        .await
+        .with_context(|| format!("cannot listen on {} for {}", section.grpc_listen, M::SERVICE))?;
+    let address = listener.local_addr()?;
+    let face = Face {
+        handle: handle.clone(),
+        callers: Arc::clone(callers),
+        calls: Arc::default(),
+        instance: instance.name.into(),
+    };
+    let names = [M::NAME, EngineServiceServer::<Face>::NAME];
+    let (routes, health) = grpc::standard_routes(&names).await?;
+    let routes =
+        M::add_to(routes, face.clone()).add_service(EngineServiceServer::new(face));
+    let tls = grpc::server_tls(&config.grpc)?;
+
+    let stop = lifecycle.stopping();
+    lifecycle.spawn(format!("{} engine", M::SERVICE), {
+        let stop = stop.clone();
+        async move { Ok(host.run(stop).await?) }
+    });
+    lifecycle.spawn(
+        format!("{} gRPC", M::SERVICE),
+        grpc::serve(listener, routes, tls, stop.clone()),
+    );
+    lifecycle.spawn(format!("{} endpoints", M::SERVICE), {
+        let (handle, stop, callers) = (handle.clone(), stop.clone(), Arc::clone(callers));
+        let authenticate = Arc::new(move |token: Option<&str>| match token {
+            Some(token) => callers.authenticate_bearer(token).cloned(),
+            None => Err(unauthenticated(
+                "NO_CREDENTIALS",
+                "send the header `Authorization: Bearer` and a token",
+            )),
+        });
+        let version = env!("CARGO_PKG_VERSION");
+        async move {
+            serve_endpoints(bus, handle, version, M::NAME, authenticate, stop).await?;
+            Ok(())
+        }
+    });
+    lifecycle.spawn(format!("{} health", M::SERVICE), {
+        let handle = handle.clone();
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                // A writer has begun an epoch, and a standby has read one.
+                () = handle.wait_until(|status| status.epoch > 0) => health.set_ready(true).await,
+            }
+            stop.cancelled().await;
+            health.set_ready(false).await;
+            Ok(())
+        }
+    });
+    tracing::info!(service = M::SERVICE, grpc = %address, "listens");
+    Ok(Started { grpc: address, handle })
+}
+
+/// The gRPC face of a service: every method is the same use case as its NATS endpoint.
+#[derive(Clone)]
+pub struct Face {
+    handle: Handle,
+    callers: Arc<Callers>,
+    calls: Arc<AtomicU64>,
+    instance: Arc<str>,
+}
+
+impl Face {
+    /// Does what the method says.
+    pub async fn call<Ask: Serialize, Answer: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        request: Request<Ask>,
+    ) -> Result<Response<Answer>, Status> {
+        let caller =
+            caller_from_request(&self.callers, request.metadata(), request.peer_certs());
+        let caller = caller.map_err(|refusal| status_from(&refusal))?;
+        let trace = request_trace(request.metadata());
+        let body = serde_json::to_vec(request.get_ref())
+            .map_err(|_| Status::invalid_argument("the request has an enum value or a time that does not exist"))?;
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let call_id = format!("{}/{number}", self.instance);
+        let answer = self.handle.call(method, caller, &body, trace, call_id).await;
+        let answer = answer.map_err(|refusal| status_from(&refusal))?;
+        serde_json::from_str(&answer)
+            .map(Response::new)
+            .map_err(|_| Status::internal("the answer is of another version of this service"))
+    }
+}
+
+/// Implements a generated gRPC service for [`Face`] and [`Grpc`] for its machine.
+#[macro_export]
+macro_rules! grpc_face {
+    ($machine:ty, $server:ident, $service:path, $wire:path, {
+        $($method:ident => $name:literal: $ask:ident -> $answer:ident),+ $(,)?
+    }) => {
+        const _: () = {
+            use $wire as wire;
+
+            /// Orphan rules want a type of this crate.
+            #[derive(Clone)]
+            pub struct Methods($crate::service::Face);
+
+            #[tonic::async_trait]
+            impl $service for Methods {
+                $(async fn $method(
+                    &self,
+                    request: tonic::Request<wire::$ask>,
+                ) -> Result<tonic::Response<wire::$answer>, tonic::Status> {
+                    self.0.call($name, request).await
+                })+
+            }
+
+            impl $crate::service::Grpc for $machine {
+                const NAME: &'static str = <$server<Methods> as tonic::server::NamedService>::NAME;
+
+                fn add_to(
+                    routes: tonic::service::Routes,
+                    face: $crate::service::Face,
+                ) -> tonic::service::Routes {
+                    routes.add_service($server::new(Methods(face)))
+                }
+            }
+        };
+    };
+}
+
+#[tonic::async_trait]
+impl EngineService for Face {
+    async fn get_status(
+        &self,
+        request: Request<wire::GetStatusRequest>,
+    ) -> Result<Response<wire::GetStatusResponse>, Status> {
+        self.call("GetStatus", request).await
+    }
+
+    async fn apply_configuration(
+        &self,
+        request: Request<wire::ApplyConfigurationRequest>,
+    ) -> Result<Response<wire::ApplyConfigurationResponse>, Status> {
+        self.call("ApplyConfiguration", request).await
+    }
+}

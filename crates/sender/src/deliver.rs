@@ -1,0 +1,222 @@
+//! What becomes of one item, from the question whether it is settled to the recorded outcome.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstem_bus::TraceContext;
+use mainstem_domain::notification::{Delivery, Outcome, Way as ItemWay};
+use mainstem_domain::{ChannelId, ItemId, Refusal, RefusalCode, derive_uuid};
+use mainstem_proto::wire::notification as wire;
+
+use crate::Sender;
+use crate::decide::{Heard, Next, Pause, Way, decide};
+use crate::line_api::Sending;
+use crate::memory::Known;
+
+/// LINE forgets a retry key after 24 h, and would then send a second time.
+const GIVE_UP_AFTER: Duration = Duration::from_hours(23);
+/// How often a refusal that looks final is met before the item is: notification may lag behind the
+/// outbox for a while, after a restart for instance.
+const FINAL_REFUSALS: u64 = 10;
+/// Together with the calls before, less than the broker waits before it hands the item out again.
+const RECORD_WITHIN: Duration = Duration::from_secs(25);
+const FIRST_RECORD_PAUSE: Duration = Duration::from_millis(200);
+const MOST_REASON_CHARACTERS: usize = 200;
+
+/// One item in hand.
+pub(crate) struct Work {
+    pub(crate) channel: ChannelId,
+    pub(crate) item: ItemId,
+    pub(crate) trace: TraceContext,
+    pub(crate) body: Bytes,
+    pub(crate) attempt: u64,
+}
+
+/// What is done with the item on the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Taken off.
+    Done,
+    /// Given back for so long.
+    RetryAfter(Duration),
+    /// Dead-lettered and taken off; says why.
+    Reject(String),
+}
+
+impl Sender {
+    pub(crate) async fn handle(&self, work: &Work) -> Fate {
+        let delivery = match read(work) {
+            Ok(delivery) => delivery,
+            Err(reason) => return self.count(work, "rejected", Fate::Reject(reason)),
+        };
+        let trace = work.trace.child(work.item.as_str());
+        match self.notification.outcome(work.item, &trace).await {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                self.memory.forget(work.item);
+                return self.count(work, "settled_before", Fate::Done);
+            }
+            Err(refusal) => return self.refused(work, &refusal),
+        }
+        let outcome = match self.memory.of(work.item) {
+            Some(Known::Ended(outcome)) => outcome,
+            known @ (Some(Known::NeverReplied) | None) => {
+                let first = work.attempt <= 1 || known.is_some();
+                match self.send(work, &delivery, trace, first).await {
+                    Ok(outcome) => outcome,
+                    Err(pause) => {
+                        if first {
+                            self.memory.keep(work.item, Known::NeverReplied);
+                        }
+                        let fate = Fate::RetryAfter(pause.length(work.item, work.attempt));
+                        return self.count(work, "given_back", fate);
+                    }
+                }
+            }
+        };
+        self.record(work, outcome, &trace).await
+    }
+
+    /// How the item ended, or how long until it is tried again.
+    async fn send(
+        &self,
+        work: &Work,
+        delivery: &Delivery,
+        trace: TraceContext,
+        first: bool,
+    ) -> Result<Outcome, Pause> {
+        if (self.now)().since(delivery.item.asked_at) > GIVE_UP_AFTER {
+            return Ok(Outcome::Failed { reason: "not sent within 23 h".to_owned() });
+        }
+        let Some(channel) = self.channels.get(&work.channel) else {
+            tracing::error!(channel = %work.channel, item = %work.item, "the channels file lacks this channel");
+            return Err(Pause::Long);
+        };
+        let text = &delivery.item.text;
+        let sending = Sending { access_token: &channel.access_token, trace, text };
+        let user = &delivery.item.address.user;
+        let push = async || {
+            let retry_key = derive_uuid(work.item.as_str());
+            self.line.push(user, retry_key, &sending).await
+        };
+        let next = match &delivery.item.way {
+            ItemWay::Push => self.next(work, Way::Push, first, push().await),
+            ItemWay::Reply { token } => {
+                let heard = self.line.reply(token, &sending).await;
+                match self.next(work, Way::Reply, first, heard) {
+                    Next::PushInstead => self.next(work, Way::Push, first, push().await),
+                    next @ (Next::Record(_) | Next::GiveBack(_)) => next,
+                }
+            }
+        };
+        match next {
+            Next::Record(Outcome::Failed { reason }) => {
+                Ok(Outcome::Failed { reason: without_person(&reason, user) })
+            }
+            Next::Record(Outcome::Sent) => Ok(Outcome::Sent),
+            // A push never asks for a push.
+            Next::PushInstead => Err(Pause::Short),
+            Next::GiveBack(pause) => Err(pause),
+        }
+    }
+
+    fn next(&self, work: &Work, way: Way, first: bool, heard: Heard) -> Next {
+        let label = match &heard {
+            Heard::Answer(answer) => answer.name(),
+            Heard::NotSent => "not_sent",
+            Heard::Nothing => "no_answer",
+        };
+        self.metrics.call(work.channel.as_str(), way, label);
+        let next = decide(way, first, heard);
+        if next == Next::GiveBack(Pause::Long) {
+            tracing::error!(channel = %work.channel, answer = label, "this account cannot send; it needs somebody");
+        }
+        next
+    }
+
+    /// Tells notification, and only then lets the item go.
+    async fn record(&self, work: &Work, outcome: Outcome, trace: &TraceContext) -> Fate {
+        let recorded = tokio::time::timeout(RECORD_WITHIN, async {
+            let mut pause = FIRST_RECORD_PAUSE;
+            loop {
+                match self.notification.record(work.item, &outcome, trace).await {
+                    Err(refusal) if passes(refusal.code) => {
+                        tokio::time::sleep(pause).await;
+                        pause *= 2;
+                    }
+                    answer => return answer,
+                }
+            }
+        });
+        match recorded.await {
+            Ok(Ok(())) => {
+                self.memory.forget(work.item);
+                let label = match outcome {
+                    Outcome::Sent => "sent",
+                    Outcome::Failed { .. } => "failed",
+                };
+                self.count(work, label, Fate::Done)
+            }
+            Ok(Err(refusal)) => {
+                self.memory.keep(work.item, Known::Ended(outcome));
+                self.refused(work, &refusal)
+            }
+            Err(_) => {
+                self.memory.keep(work.item, Known::Ended(outcome));
+                tracing::warn!(item = %work.item, "notification cannot be told of an outcome");
+                let fate = Fate::RetryAfter(Pause::Short.length(work.item, work.attempt));
+                self.count(work, "given_back", fate)
+            }
+        }
+    }
+
+    /// Notification does not take the question or the outcome.
+    fn refused(&self, work: &Work, refusal: &Refusal) -> Fate {
+        tracing::warn!(item = %work.item, reason = refusal.reason, %refusal, "notification refuses");
+        let denied =
+            matches!(refusal.code, RefusalCode::Unauthenticated | RefusalCode::PermissionDenied);
+        if !denied && !passes(refusal.code) && work.attempt >= FINAL_REFUSALS {
+            let reason = format!("notification refuses: {}", refusal.reason);
+            self.memory.forget(work.item);
+            return self.count(work, "rejected", Fate::Reject(reason));
+        }
+        // Our own token is wrong until somebody changes it.
+        let pause = if denied { Pause::Long } else { Pause::Short };
+        let fate = Fate::RetryAfter(pause.length(work.item, work.attempt));
+        self.count(work, "given_back", fate)
+    }
+
+    fn count(&self, work: &Work, outcome: &'static str, fate: Fate) -> Fate {
+        self.metrics.item(work.channel.as_str(), outcome);
+        fate
+    }
+}
+
+/// The item as notification froze it.
+fn read(work: &Work) -> Result<Delivery, String> {
+    let wire: wire::Delivery =
+        serde_json::from_slice(&work.body).map_err(|_| "the body is no Delivery".to_owned())?;
+    let delivery = Delivery::try_from(wire).map_err(|error| format!("the body's {error}"))?;
+    if delivery.id != work.item || delivery.item.address.channel != work.channel {
+        return Err("the body is another item's or another channel's".to_owned());
+    }
+    Ok(delivery)
+}
+
+/// Whether the same request may be taken soon.
+fn passes(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::Unavailable | RefusalCode::ResourceExhausted | RefusalCode::Internal
+    )
+}
+
+/// LINE's words as they may be kept: short, printable, and without the person's id.
+fn without_person(reason: &str, user: &str) -> String {
+    let reason = if user.is_empty() { reason.to_owned() } else { reason.replace(user, "***") };
+    reason
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(MOST_REASON_CHARACTERS)
+        .collect()
+}

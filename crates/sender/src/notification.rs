@@ -1,0 +1,74 @@
+use bytes::Bytes;
+use mainstem_bus::TraceContext;
+use mainstem_domain::notification::{Delivery, Outcome};
+use mainstem_domain::{ItemId, Refusal, RefusalCode};
+use mainstem_proto::wire::notification as wire;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use mainstem_bus::nats::ServiceClient;
+
+const SERVICE: &str = "notification";
+
+/// The service that owns the items.
+pub(crate) enum Notification {
+    /// Over the bus.
+    Service(ServiceClient),
+    /// What a test made up.
+    #[cfg(test)]
+    Memory(crate::tests::Book),
+}
+
+impl Notification {
+    /// How the item ended; `None` while it waits.
+    pub(crate) async fn outcome(
+        &self,
+        item: ItemId,
+        trace: &TraceContext,
+    ) -> Result<Option<Outcome>, Refusal> {
+        let request = wire::GetDeliveryRequest { item: item.to_string() };
+        let answer: wire::GetDeliveryResponse = self.call("get-delivery", &request, trace).await?;
+        let delivery = answer.delivery.ok_or_else(|| unreadable("delivery: must be set"))?;
+        let delivery =
+            Delivery::try_from(delivery).map_err(|error| unreadable(&error.to_string()))?;
+        Ok(delivery.item.outcome)
+    }
+
+    /// Records how the item ended. If it had ended before, that stands, and this is no error.
+    pub(crate) async fn record(
+        &self,
+        item: ItemId,
+        outcome: &Outcome,
+        trace: &TraceContext,
+    ) -> Result<(), Refusal> {
+        let (state, reason) = match outcome {
+            Outcome::Sent => (wire::DeliveryState::Sent, String::new()),
+            Outcome::Failed { reason } => (wire::DeliveryState::Failed, reason.clone()),
+        };
+        let request =
+            wire::RecordOutcomeRequest { item: item.to_string(), state: state.into(), reason };
+        self.call::<_, wire::RecordOutcomeResponse>("record-outcome", &request, trace).await?;
+        Ok(())
+    }
+
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        method: &str,
+        request: &Q,
+        trace: &TraceContext,
+    ) -> Result<A, Refusal> {
+        let body = serde_json::to_vec(request).map_err(|_| unreadable("request"))?;
+        let body = Bytes::from(body);
+        let answer = match self {
+            Self::Service(client) => client.call(SERVICE, method, body, trace).await?,
+            #[cfg(test)]
+            Self::Memory(book) => book.call(method, &body)?,
+        };
+        serde_json::from_slice(&answer).map_err(|_| unreadable("answer"))
+    }
+}
+
+/// Two versions that do not understand each other; perhaps only for as long as a roll-out takes.
+fn unreadable(what: &str) -> Refusal {
+    Refusal::new(RefusalCode::Internal, "UNREADABLE", format!("notification's words: {what}"))
+}

@@ -1,0 +1,299 @@
+//! Whole items against a LINE that answers by a script, and a notification that is a list.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use bytes::Bytes;
+use mainstem_bus::TraceContext;
+use mainstem_domain::notification::{Delivery, Item, Outcome, Way};
+use mainstem_domain::person::Address;
+use mainstem_domain::{At, ChannelId, CustomerId, ItemId, Refusal, RefusalCode, derive_uuid};
+use mainstem_line::{Channels, api};
+use mainstem_proto::wire::notification as wire;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::deliver::{Fate, Work};
+use crate::notification::Notification;
+use crate::{Limits, Sender};
+
+const CHANNELS: &str = r#"
+[channels.line-07]
+provider = "p1"
+destination = "U07"
+secret = "secret-07"
+access_token = "token-07"
+"#;
+const NOW: At = At::from_millis(1_795_219_200_000);
+
+/// What notification knows, and the codes that it refuses the next calls with.
+#[derive(Clone, Default)]
+pub(crate) struct Book(Arc<Mutex<Page>>);
+
+#[derive(Default)]
+struct Page {
+    outcome: Option<Outcome>,
+    refuse_get: VecDeque<RefusalCode>,
+    refuse_record: VecDeque<RefusalCode>,
+}
+
+impl Book {
+    pub(crate) fn call(&self, method: &str, body: &[u8]) -> Result<Bytes, Refusal> {
+        let mut page = self.0.lock().unwrap();
+        let refusals =
+            if method == "get-delivery" { &mut page.refuse_get } else { &mut page.refuse_record };
+        if let Some(code) = refusals.pop_front() {
+            return Err(Refusal::new(code, "SCRIPTED", "scripted"));
+        }
+        if method == "record-outcome" {
+            let request: wire::RecordOutcomeRequest = serde_json::from_slice(body).unwrap();
+            let outcome =
+                mainstem_proto::notification::parse_outcome(request.state, request.reason);
+            page.outcome.get_or_insert(outcome.unwrap());
+        }
+        let mut delivery = delivery(Way::Push);
+        delivery.item.outcome.clone_from(&page.outcome);
+        let answer = wire::GetDeliveryResponse { delivery: Some((&delivery).into()) };
+        Ok(serde_json::to_vec(&answer).unwrap().into())
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        self.0.lock().unwrap().outcome.clone()
+    }
+}
+
+/// LINE: answers by the script, then 200, and keeps what it was asked.
+#[derive(Default)]
+struct Line {
+    script: Mutex<VecDeque<(u16, &'static str)>>,
+    calls: Mutex<Vec<(String, HeaderMap, Bytes)>>,
+}
+
+async fn answer(
+    State(line): State<Arc<Line>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, String) {
+    line.calls.lock().unwrap().push((uri.path().to_owned(), headers, body));
+    let next = line.script.lock().unwrap().pop_front();
+    let (status, message) = next.unwrap_or((200, ""));
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
+    (StatusCode::from_u16(status).unwrap(), format!(r#"{{"message":"{message}"}}"#))
+}
+
+struct Bench {
+    sender: Sender,
+    line: Arc<Line>,
+    book: Book,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Bench {
+    async fn new(script: &[(u16, &'static str)]) -> Self {
+        let line = Arc::new(Line::default());
+        line.script.lock().unwrap().extend(script);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(line.clone());
+        let stop = CancellationToken::new();
+        let serve = axum::serve(listener, router).into_future();
+        TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(serve));
+        Self::at(&base, line, stop)
+    }
+
+    /// Where nobody listens.
+    async fn nowhere() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        Self::at(&base, Arc::default(), CancellationToken::new())
+    }
+
+    fn at(base: &str, line: Arc<Line>, stop: CancellationToken) -> Self {
+        let book = Book::default();
+        let notification = Notification::Memory(book.clone());
+        let limits = Limits { call_within: Duration::from_millis(300), ..Limits::default() };
+        let channels = Channels::parse(CHANNELS).unwrap();
+        let sender = Sender::with(channels, notification, base, Arc::new(|| NOW), limits).unwrap();
+        Self { sender, line, book, _stop: stop.drop_guard() }
+    }
+
+    async fn handle(&self, way: Way, attempt: u64) -> Fate {
+        self.sender.handle(&work(&delivery(way), attempt)).await
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.line.calls.lock().unwrap().iter().map(|(path, ..)| path.clone()).collect()
+    }
+}
+
+fn delivery(way: Way) -> Delivery {
+    let channel: ChannelId = "line-07".parse().unwrap();
+    Delivery {
+        id: ItemId::derive("1"),
+        item: Item {
+            customer: CustomerId::derive("1"),
+            address: Address { channel, user: "U1".to_owned() },
+            way,
+            text: "維修完成".to_owned(),
+            asked_at: NOW,
+            outcome: None,
+        },
+    }
+}
+
+fn work(delivery: &Delivery, attempt: u64) -> Work {
+    Work {
+        channel: delivery.item.address.channel.clone(),
+        item: delivery.id,
+        trace: TraceContext::root("event"),
+        body: serde_json::to_vec(&wire::Delivery::from(delivery)).unwrap().into(),
+        attempt,
+    }
+}
+
+fn reply() -> Way {
+    Way::Reply { token: "r1".to_owned() }
+}
+
+fn failed(reason: &str) -> Outcome {
+    Outcome::Failed { reason: reason.to_owned() }
+}
+
+fn given_back(fate: &Fate) -> bool {
+    matches!(fate, Fate::RetryAfter(_))
+}
+
+#[tokio::test]
+async fn a_push_carries_its_key_trace_and_token() {
+    let bench = Bench::new(&[]).await;
+    assert_eq!(bench.handle(Way::Push, 1).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(Outcome::Sent));
+    let calls = bench.line.calls.lock().unwrap();
+    let [(path, headers, body)] = &calls[..] else { panic!("{calls:?}") };
+    let item = ItemId::derive("1");
+    assert_eq!(path, api::PUSH_PATH);
+    assert_eq!(headers[api::RETRY_KEY_HEADER], derive_uuid(item.as_str()).to_string());
+    assert_eq!(headers["authorization"], "Bearer token-07");
+    let trace = TraceContext::root("event").child(item.as_str());
+    assert_eq!(headers["traceparent"], trace.to_string());
+    assert_eq!(body, r#"{"to":"U1","messages":[{"type":"text","text":"維修完成"}]}"#.as_bytes());
+}
+
+#[tokio::test]
+async fn what_is_settled_is_not_sent() {
+    let bench = Bench::new(&[]).await;
+    assert_eq!(bench.handle(Way::Push, 1).await, Fate::Done);
+    assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
+    assert_eq!(bench.paths().len(), 1);
+}
+
+#[tokio::test]
+async fn a_push_whose_answer_is_lost_is_sent_again_with_the_same_key() {
+    let bench = Bench::new(&[(500, ""), (0, ""), (409, "already accepted")]).await;
+    assert!(given_back(&bench.handle(Way::Push, 1).await));
+    assert!(given_back(&bench.handle(Way::Push, 2).await));
+    assert_eq!(bench.book.outcome(), None);
+    assert_eq!(bench.handle(Way::Push, 3).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(Outcome::Sent));
+    let calls = bench.line.calls.lock().unwrap();
+    assert!(
+        calls.iter().all(|call| call.1[api::RETRY_KEY_HEADER] == calls[0].1[api::RETRY_KEY_HEADER])
+    );
+}
+
+#[tokio::test]
+async fn a_reply_whose_answer_is_lost_is_never_pushed() {
+    for script in [(500, ""), (0, "")] {
+        let bench = Bench::new(&[script]).await;
+        assert_eq!(bench.handle(reply(), 1).await, Fate::Done);
+        assert_eq!(bench.book.outcome(), Some(failed("reply unknown")));
+        assert_eq!(bench.paths(), [api::REPLY_PATH]);
+        assert!(!bench.line.calls.lock().unwrap()[0].1.contains_key(api::RETRY_KEY_HEADER));
+    }
+}
+
+#[tokio::test]
+async fn a_dead_token_becomes_a_push_and_stays_one() {
+    let dead = (400, api::INVALID_REPLY_TOKEN);
+    let bench = Bench::new(&[dead, (503, ""), dead]).await;
+    assert!(given_back(&bench.handle(reply(), 1).await));
+    assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(Outcome::Sent));
+    let (reply, push) = (api::REPLY_PATH, api::PUSH_PATH);
+    assert_eq!(bench.paths(), [reply, push, reply, push]);
+}
+
+#[tokio::test]
+async fn after_a_crash_a_dead_token_may_have_been_used() {
+    let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
+    assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(failed("reply unknown")));
+    assert_eq!(bench.paths().len(), 1);
+}
+
+#[tokio::test]
+async fn where_nobody_listens_nothing_was_sent() {
+    let bench = Bench::nowhere().await;
+    assert!(given_back(&bench.handle(reply(), 1).await));
+    assert!(given_back(&bench.handle(Way::Push, 1).await));
+    assert_eq!(bench.book.outcome(), None);
+}
+
+#[tokio::test]
+async fn lines_words_are_kept_without_the_person() {
+    let bench = Bench::new(&[(400, "U1 is not a friend")]).await;
+    assert_eq!(bench.handle(Way::Push, 1).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(failed("LINE: *** is not a friend")));
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_recorded_is_not_sent_for_again() {
+    let bench = Bench::new(&[]).await;
+    bench.book.0.lock().unwrap().refuse_record =
+        [RefusalCode::Unavailable, RefusalCode::PermissionDenied].into();
+    assert!(given_back(&bench.handle(reply(), 1).await));
+    assert_eq!(bench.book.outcome(), None);
+    assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(Outcome::Sent));
+    assert_eq!(bench.paths(), [api::REPLY_PATH]);
+}
+
+#[tokio::test]
+async fn without_notification_nothing_is_sent() {
+    let bench = Bench::new(&[]).await;
+    bench.book.0.lock().unwrap().refuse_get =
+        [RefusalCode::Unavailable, RefusalCode::NotFound, RefusalCode::NotFound].into();
+    assert!(given_back(&bench.handle(Way::Push, 1).await));
+    assert!(given_back(&bench.handle(Way::Push, 2).await));
+    let fate = bench.handle(Way::Push, 10).await;
+    assert_eq!(fate, Fate::Reject("notification refuses: SCRIPTED".to_owned()));
+    assert!(bench.paths().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
+    let bench = Bench::new(&[]).await;
+    let good = || work(&delivery(Way::Push), 1);
+    for strange in [
+        Work { body: "private".into(), ..good() },
+        Work { body: "{}".into(), ..good() },
+        Work { item: ItemId::derive("2"), ..good() },
+        Work { channel: "line-08".parse().unwrap(), ..good() },
+    ] {
+        let Fate::Reject(reason) = bench.sender.handle(&strange).await else { panic!() };
+        assert!(!reason.contains("private"), "{reason}");
+    }
+    let mut old = delivery(Way::Push);
+    old.item.asked_at = At::from_millis(NOW.as_millis() - 24 * 3_600_000);
+    assert_eq!(bench.sender.handle(&work(&old, 50)).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(failed("not sent within 23 h")));
+    assert!(bench.paths().is_empty());
+}

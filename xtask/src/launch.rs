@@ -1,0 +1,98 @@
+//! Tasks that build part of the workspace and run it against the pinned nats-server.
+
+use crate::workspace::Workspace;
+use crate::{nats_server, process};
+use anyhow::Result;
+use std::process::Command;
+
+#[derive(clap::Args)]
+pub(crate) struct Demo {
+    /// Print the result as JSON, one object on the last line
+    #[arg(long)]
+    json: bool,
+    /// Replay the demo of this seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many events customers send
+    #[arg(long)]
+    events: Option<u64>,
+    /// Leave everything running at the end, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Build with optimisations
+    #[arg(long)]
+    release: bool,
+}
+
+impl Demo {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        let server = nats_server::find(workspace)?;
+        let mut build = process::cargo();
+        build.args(["build", "--package", "mainstem-cli", "--package", "mainstem-line-sandbox"]);
+        if self.release {
+            build.arg("--release");
+        }
+        process::run_on_stderr(build.current_dir(&workspace.root))?;
+
+        let profile = if self.release { "release" } else { "debug" };
+        let mut demo = Command::new(workspace.binary("mainstem-cli", profile)?);
+        demo.arg("demo").arg("--nats-server").arg(server);
+        demo.arg("--sandbox").arg(workspace.binary("mainstem-line-sandbox", profile)?);
+        if self.json {
+            demo.arg("--json");
+        }
+        if let Some(seed) = self.seed {
+            demo.arg("--seed").arg(seed.to_string());
+        }
+        if let Some(events) = self.events {
+            demo.arg("--events").arg(events.to_string());
+        }
+        if self.keep {
+            demo.arg("--keep");
+        }
+        process::become_command(&mut demo)
+    }
+}
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Test {
+    /// How many seeds the simulation tries
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Run only tests whose name contains one of these; flags go to the test binaries
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    filters: Vec<String>,
+}
+
+impl Test {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        let server = nats_server::find(workspace)?;
+        eprintln!("tests use nats-server {} at {}", nats_server::VERSION, server.display());
+        let mut test = process::cargo();
+        test.args(["test", "--workspace"]).env(nats_server::VARIABLE, server);
+        if let Some(seeds) = self.seeds {
+            test.env("MAINSTEM_SEEDS", seeds.to_string());
+        }
+        test.arg("--").args(&self.filters);
+        process::run(test.current_dir(&workspace.root))
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// What to measure, for example `ledger`
+    what: String,
+    /// Flags for the load driver, for example `--json`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    flags: Vec<String>,
+}
+
+impl Bench {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        let server = nats_server::find(workspace)?;
+        let mut bench = process::cargo();
+        bench.args(["run", "--release", "--package", "mainstem-tests", "--bin", "bench", "--"]);
+        bench.arg(&self.what).arg("--nats-server").arg(server).args(&self.flags);
+        process::become_command(bench.current_dir(&workspace.root))
+    }
+}
