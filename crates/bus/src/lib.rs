@@ -24,3 +24,16 @@ pub use machine::{
 pub use positions::{Epoch, NoPositions, Position, Positions};
 pub use record::{Headers, Record, Stored, Unreadable};
 pub use trace::TraceContext;
+
+/// SHA-256 in lower-case hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

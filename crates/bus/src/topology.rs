@@ -253,6 +253,12 @@ pub fn queued_subject(
     format!("customer.{customer}.case.queued.{queue}.{priority}.{case}")
 }
 
+/// All cases on offer on one queue.
+#[must_use]
+pub fn queue_items(queue: &QueueId) -> String {
+    format!("queue.{queue}.*.*")
+}
+
 /// What a customer is sent.
 #[must_use]
 pub fn notification_subject(customer: CustomerId) -> String {

@@ -2,13 +2,13 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::StatusCode;
 use mainstem_bus::TraceContext;
+use mainstem_bus::nats::InboundMessage;
 use mainstem_domain::{At, ChannelId};
 use mainstem_line::{Channel, ChannelFacts, LineEvent, Webhook, to_channel_event};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::Handles;
-use mainstem_bus::nats::InboundMessage;
 
 /// One POST of LINE, as it came.
 #[derive(Clone, Copy, Debug)]

@@ -1,14 +1,14 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use mainstem_bus::nats::{Inbound, InboundMessage, PublishError, Published};
 use mainstem_domain::ChannelId;
 
 use crate::Ingress;
 use crate::accept::{Accepted, DeadLetter};
-use mainstem_bus::nats::{Inbound, InboundMessage, PublishError, Published};
 
 /// Where what was accepted goes.
 pub(crate) enum Intake {
     /// The broker.
-    Bus(Inbound),
+    Bus(Box<Inbound>),
     /// A list that a test reads, or, when there is none, a broker that never answers.
     #[cfg(test)]
     Memory(Option<std::sync::Mutex<Vec<String>>>),

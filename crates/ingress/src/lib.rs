@@ -12,6 +12,7 @@ mod handle;
 mod http;
 mod intake;
 mod metrics;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mainstem_bus::nats::Inbound;
 use mainstem_domain::At;
 use mainstem_line::Channels;
 use secrecy::SecretString;
@@ -28,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 pub use accept::{Accepted, DeadLetter, Refused, Request, accept};
 pub use handle::Handles;
 pub use http::router;
+pub use start::start;
 
 use crate::intake::Intake;
 use crate::metrics::Metrics;
-use mainstem_bus::nats::Inbound;
 
 /// What one request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +77,7 @@ impl Ingress {
         inbound: Inbound,
         now: Arc<dyn Fn() -> At + Send + Sync>,
     ) -> Self {
-        Self::with_intake(channels, handle_key, Intake::Bus(inbound), now)
+        Self::with_intake(channels, handle_key, Intake::Bus(Box::new(inbound)), now)
     }
 
     /// With other limits than the default ones.

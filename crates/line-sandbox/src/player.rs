@@ -41,6 +41,9 @@ pub struct Progress {
     pub redelivered: u64,
     /// Deliveries answered 2xx and sent again byte for byte.
     pub duplicated: u64,
+    /// Events in second deliveries, of either kind, that were answered 2xx too: each is one that
+    /// must leave no second trace.
+    pub events_repeated: u64,
 }
 
 /// Why a day is not played.
@@ -136,16 +139,19 @@ impl Sandbox {
             progress.delivered += 1;
             progress.events_delivered += count(delivery);
         });
-        match delivery.again {
-            Again::Never => {}
+        let taken_again = match delivery.again {
+            Again::Never => return,
             Again::Redelivered => {
-                post(true).await;
                 self.count(|progress| progress.redelivered += 1);
+                post(true).await
             }
             Again::Duplicated => {
-                post(false).await;
                 self.count(|progress| progress.duplicated += 1);
+                post(false).await
             }
+        };
+        if taken_again {
+            self.count(|progress| progress.events_repeated += count(delivery));
         }
     }
 

@@ -9,7 +9,7 @@ mod sections;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -63,11 +63,10 @@ impl Config {
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let environment: Vec<_> = environment.collect();
-        let named = environment.iter().find(|(name, _)| name == FILE_VARIABLE);
-        let named = named.map(|(_, path)| PathBuf::from(path));
+        let environment: config::Map<_, _> = environment.collect();
+        let named = environment.get(FILE_VARIABLE).filter(|path| !path.is_empty()).map(Path::new);
         let mut layers = Layers::defaults();
-        if let Some(file) = file.or(named.as_deref().filter(|path| !path.as_os_str().is_empty())) {
+        if let Some(file) = file.or(named) {
             layers.add_file(file);
         }
         layers.add_environment(environment);

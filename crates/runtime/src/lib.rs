@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod grpc;
 pub mod lifecycle;
+mod main_entry;
 pub mod service;
 pub mod telemetry;
 
@@ -19,5 +20,6 @@ pub use callers::Callers;
 pub use clock::Clock;
 pub use config::Config;
 pub use lifecycle::Lifecycle;
+pub use main_entry::{exit, main, run};
 pub use service::Process;
 pub use telemetry::Telemetry;

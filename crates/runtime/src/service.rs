@@ -56,6 +56,13 @@ impl Process {
         Ok(Self { config: Arc::new(config), clock, callers: Arc::new(callers), lifecycle, instance })
     }
 
+    /// Reads a file that the configuration names, and must name for this process.
+    pub fn read(key: &str, path: Option<&Path>) -> anyhow::Result<String> {
+        let path = path.with_context(|| format!("{key} is empty; name the file"))?;
+        std::fs::read_to_string(path)
+            .with_context(|| format!("{key}: cannot read {}", path.display()))
+    }
+
     /// Connects to the broker as one user.
     pub async fn connect(
         &self,

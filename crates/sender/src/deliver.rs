@@ -1,24 +1,29 @@
 //! What becomes of one item, from the question whether it is settled to the recorded outcome.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use mainstem_bus::TraceContext;
 use mainstem_domain::notification::{Delivery, Outcome, Way as ItemWay};
 use mainstem_domain::{ChannelId, ItemId, Refusal, RefusalCode, derive_uuid};
 use mainstem_proto::wire::notification as wire;
+use tokio::time::Sleep;
 
 use crate::Sender;
 use crate::decide::{Heard, Next, Pause, Way, decide};
 use crate::line_api::Sending;
 use crate::memory::Known;
 
+/// Half of what the broker waits before it hands an item out again; two calls fit in the rest.
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// LINE forgets a retry key after 24 h, and would then send a second time.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(23);
 /// How often a refusal that looks final is met before the item is: notification may lag behind the
 /// outbox for a while, after a restart for instance.
 const FINAL_REFUSALS: u64 = 10;
-/// Together with the calls before, less than the broker waits before it hands the item out again.
+/// An item that the broker hands out again meanwhile is known here to be in hand.
 const RECORD_WITHIN: Duration = Duration::from_secs(25);
 const FIRST_RECORD_PAUSE: Duration = Duration::from_millis(200);
 const MOST_REASON_CHARACTERS: usize = 200;
@@ -30,6 +35,27 @@ pub(crate) struct Work {
     pub(crate) trace: TraceContext,
     pub(crate) body: Bytes,
     pub(crate) attempt: u64,
+    pub(crate) held: Held,
+}
+
+/// How long an item is in hand. One that is held for too long is not begun: the broker is about to
+/// hand it to another sender, and of two that reply at once the one that LINE refuses would take
+/// its token for dead, and push.
+pub(crate) struct Held(Pin<Box<Sleep>>);
+
+impl Held {
+    /// From now on.
+    pub(crate) fn new() -> Self {
+        Self::until(BEGIN_WITHIN)
+    }
+
+    pub(crate) fn until(limit: Duration) -> Self {
+        Self(Box::pin(tokio::time::sleep(limit)))
+    }
+
+    fn too_long(&mut self) -> bool {
+        self.0.as_mut().now_or_never().is_some()
+    }
 }
 
 /// What is done with the item on the queue.
@@ -41,10 +67,12 @@ pub(crate) enum Fate {
     RetryAfter(Duration),
     /// Dead-lettered and taken off; says why.
     Reject(String),
+    /// Nothing: the broker hands it out again.
+    Leave,
 }
 
 impl Sender {
-    pub(crate) async fn handle(&self, work: &Work) -> Fate {
+    pub(crate) async fn handle(&self, work: &mut Work) -> Fate {
         let delivery = match read(work) {
             Ok(delivery) => delivery,
             Err(reason) => return self.count(work, "rejected", Fate::Reject(reason)),
@@ -57,6 +85,9 @@ impl Sender {
                 return self.count(work, "settled_before", Fate::Done);
             }
             Err(refusal) => return self.refused(work, &refusal),
+        }
+        if work.held.too_long() {
+            return self.count(work, "held_too_long", Fate::Leave);
         }
         let outcome = match self.memory.of(work.item) {
             Some(Known::Ended(outcome)) => outcome,

@@ -28,6 +28,7 @@ mod memory;
 mod metrics;
 mod notification;
 mod run;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -35,20 +36,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mainstem_bus::nats::ServiceClient;
 use mainstem_domain::At;
 use mainstem_line::Channels;
 
 pub use decide::{Heard, Next, Pause, Way, decide};
 pub use run::run;
+pub use start::start;
 
 use crate::line_api::LineApi;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notification::Notification;
-use mainstem_bus::nats::ServiceClient;
 
-/// How much is done at once. An item that waits here must be done before the broker hands it out
-/// again, which is after a minute: so little waits here, and the rest waits in the broker.
+/// How much is done at once. What does not fit waits in the broker, which hands an item out again
+/// when it is in hand for a minute.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Items in work.
@@ -66,7 +68,7 @@ impl Default for Limits {
         Self {
             in_work: 32,
             in_work_by_channel: 4,
-            waiting_by_channel: 8,
+            waiting_by_channel: 32,
             call_within: Duration::from_secs(10),
         }
     }
@@ -92,7 +94,13 @@ impl Sender {
         now: Arc<dyn Fn() -> At + Send + Sync>,
         limits: Limits,
     ) -> anyhow::Result<Self> {
-        Self::with(channels, Notification::Service(notification), line_api_url, now, limits)
+        Self::with(
+            channels,
+            Notification::Service(Box::new(notification)),
+            line_api_url,
+            now,
+            limits,
+        )
     }
 
     fn with(

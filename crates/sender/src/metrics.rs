@@ -23,7 +23,8 @@ impl Metrics {
         Self { items, calls }
     }
 
-    /// `outcome` is `sent`, `failed`, `settled_before`, `given_back` or `rejected`.
+    /// `outcome` is `sent`, `failed`, `settled_before`, `given_back`, `rejected` or
+    /// `held_too_long`.
     pub(crate) fn item(&self, channel: &str, outcome: &'static str) {
         let labels =
             [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];

@@ -1,19 +1,18 @@
 use bytes::Bytes;
 use mainstem_bus::TraceContext;
+use mainstem_bus::nats::ServiceClient;
 use mainstem_domain::notification::{Delivery, Outcome};
 use mainstem_domain::{ItemId, Refusal, RefusalCode};
 use mainstem_proto::wire::notification as wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use mainstem_bus::nats::ServiceClient;
-
 const SERVICE: &str = "notification";
 
 /// The service that owns the items.
 pub(crate) enum Notification {
     /// Over the bus.
-    Service(ServiceClient),
+    Service(Box<ServiceClient>),
     /// What a test made up.
     #[cfg(test)]
     Memory(crate::tests::Book),

@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt as _};
+use mainstem_bus::nats::{Outbox, OutboxItem};
 use mainstem_domain::{ChannelId, ItemId};
 use tokio_util::sync::CancellationToken;
 
 use crate::Sender;
 use crate::decide::Pause;
-use crate::deliver::{Fate, Work};
+use crate::deliver::{Fate, Held, Work};
 use crate::lanes::{Admission, Lanes};
 use crate::memory::Known;
-use mainstem_bus::nats::{Outbox, OutboxItem};
 
 /// Sends until `shutdown`; then takes no new item and returns when those in hand are let go. Who
 /// drops it before that leaves them to the broker, which hands them out again.
@@ -29,7 +29,7 @@ pub async fn run(
     let mut in_work: FuturesUnordered<BoxFuture<'_, Finished>> = FuturesUnordered::new();
     let mut lanes = Lanes::new(sender.limits);
     let (mut stopping, mut closed) = (false, false);
-    loop {
+    while !in_work.is_empty() || !(stopping || closed) {
         let room = !stopping && !closed && in_work.len() < sender.limits.in_work;
         tokio::select! {
             Some(finished) = in_work.next() => {
@@ -41,16 +41,15 @@ pub async fn run(
             }
             () = shutdown.cancelled(), if !stopping => stopping = true,
             item = items.next(), if room => match item {
-                Some(item) => match lanes.admit(&item.channel.clone(), item.item, item) {
+                Some(item) => match lanes.admit(&item.channel.clone(), item.item, (item, Held::new())) {
                     Admission::Start(item) => in_work.push(Box::pin(sender.work_off(item))),
                     Admission::Waits => {}
-                    Admission::Full(item) => in_work.push(Box::pin(sender.give_back(item))),
+                    Admission::Full((item, _)) => in_work.push(Box::pin(sender.give_back(item))),
                     // The one in hand takes it off, or gives it back.
                     Admission::Twice(item) => drop(item),
                 },
                 None => closed = true,
             },
-            else => break,
         }
     }
     anyhow::ensure!(stopping, "the outbox closed by itself");
@@ -66,21 +65,23 @@ enum Finished {
 }
 
 impl Sender {
-    async fn work_off(&self, item: OutboxItem) -> Finished {
-        let work = Work {
+    async fn work_off(&self, (item, held): (OutboxItem, Held)) -> Finished {
+        let mut work = Work {
             channel: item.channel.clone(),
             item: item.item,
             trace: item.trace,
             body: item.body.clone(),
             attempt: item.attempt,
+            held,
         };
-        let let_go = match self.handle(&work).await {
+        let let_go = match self.handle(&mut work).await {
             Fate::Done => item.done().await,
             Fate::RetryAfter(delay) => item.retry_after(delay).await,
             Fate::Reject(reason) => {
                 tracing::error!(item = %work.item, reason, "an item is dead-lettered");
                 item.reject(&reason).await
             }
+            Fate::Leave => Ok(()),
         };
         if let Err(error) = let_go {
             tracing::warn!(item = %work.item, %error, "the item comes back");

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::deliver::{Fate, Work};
+use crate::deliver::{Fate, Held, Work};
 use crate::notification::Notification;
 use crate::{Limits, Sender};
 
@@ -126,7 +126,7 @@ impl Bench {
     }
 
     async fn handle(&self, way: Way, attempt: u64) -> Fate {
-        self.sender.handle(&work(&delivery(way), attempt)).await
+        self.sender.handle(&mut work(&delivery(way), attempt)).await
     }
 
     fn paths(&self) -> Vec<String> {
@@ -156,6 +156,7 @@ fn work(delivery: &Delivery, attempt: u64) -> Work {
         trace: TraceContext::root("event"),
         body: serde_json::to_vec(&wire::Delivery::from(delivery)).unwrap().into(),
         attempt,
+        held: Held::new(),
     }
 }
 
@@ -282,18 +283,27 @@ async fn without_notification_nothing_is_sent() {
 async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
     let bench = Bench::new(&[]).await;
     let good = || work(&delivery(Way::Push), 1);
-    for strange in [
+    for mut strange in [
         Work { body: "private".into(), ..good() },
         Work { body: "{}".into(), ..good() },
         Work { item: ItemId::derive("2"), ..good() },
         Work { channel: "line-08".parse().unwrap(), ..good() },
     ] {
-        let Fate::Reject(reason) = bench.sender.handle(&strange).await else { panic!() };
+        let Fate::Reject(reason) = bench.sender.handle(&mut strange).await else { panic!() };
         assert!(!reason.contains("private"), "{reason}");
     }
     let mut old = delivery(Way::Push);
     old.item.asked_at = At::from_millis(NOW.as_millis() - 24 * 3_600_000);
-    assert_eq!(bench.sender.handle(&work(&old, 50)).await, Fate::Done);
+    assert_eq!(bench.sender.handle(&mut work(&old, 50)).await, Fate::Done);
     assert_eq!(bench.book.outcome(), Some(failed("not sent within 23 h")));
+    assert!(bench.paths().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_held_for_too_long_is_left_to_the_next_sender() {
+    let bench = Bench::new(&[]).await;
+    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(reply()), 1) };
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(bench.sender.handle(&mut late).await, Fate::Leave);
     assert!(bench.paths().is_empty());
 }

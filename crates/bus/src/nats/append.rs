@@ -13,7 +13,7 @@ use crate::record::Record;
 const EXPECT: &str = "Nats-Expected-Last-Sequence";
 
 /// Sends appends and gives their acknowledgements back in the same order.
-pub(crate) struct Appender {
+pub struct Appender {
     client: async_nats::Client,
     inbox: String,
     acks: Subscriber,
@@ -39,7 +39,11 @@ struct ApiError {
 }
 
 impl Appender {
-    pub(crate) async fn new(bus: &Bus) -> Result<Self, Lost> {
+    /// An appender with an inbox of its own.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn new(bus: &Bus) -> Result<Self, Lost> {
         let inbox = bus.client.new_inbox();
         let acks = bus
             .client
@@ -49,11 +53,17 @@ impl Appender {
         Ok(Self { client: bus.client.clone(), inbox, acks, sent: 0, acknowledged: 0 })
     }
 
-    pub(crate) fn in_flight(&self) -> bool {
+    /// Is anything sent that is not acknowledged?
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
         self.sent > self.acknowledged
     }
 
-    pub(crate) async fn send(&mut self, append: Append) -> Result<(), Lost> {
+    /// Sends an append; waits only for room in the connection's buffer.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn send(&mut self, append: Append) -> Result<(), Lost> {
         match append {
             Append::One { expect, record } => {
                 let mut headers = header_map(&record.headers);
@@ -100,8 +110,9 @@ impl Appender {
 
     /// The acknowledgement of the oldest append in flight. Does not return while nothing is.
     ///
+    /// # Errors
     /// An acknowledgement of a later one means that the oldest was lost on the way.
-    pub(crate) async fn next(&mut self) -> Result<Ack, Lost> {
+    pub async fn next(&mut self) -> Result<Ack, Lost> {
         let Some(message) = self.acks.next().await else {
             return Err(Lost("the connection is closed".to_owned()));
         };

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
 use futures::StreamExt as _;
 use mainstem_domain::configuration::Configuration;
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use crate::engine::{Applied, Snapshot};
 use crate::machine::Machine;
 use crate::nats::Bus;
+use crate::sha256_hex;
 use crate::topology;
 
 /// The object store cannot be used, or does not hold what it should.
@@ -64,7 +64,7 @@ impl Configurations {
     /// [`StoreError::Broker`].
     pub async fn put(&self, configuration: &Configuration) -> Result<String, StoreError> {
         let bytes = canonical(configuration)?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let digest = sha256_hex(&bytes);
         self.bucket
             .put(digest.as_str(), &mut bytes.as_slice())
             .await
@@ -93,7 +93,7 @@ impl Configurations {
             digest: digest.to_owned(),
             what: what.to_owned(),
         };
-        if hex(&Sha256::digest(&bytes)) != digest {
+        if sha256_hex(&bytes) != digest {
             return Err(bad("has another digest"));
         }
         let configuration =
@@ -105,14 +105,6 @@ impl Configurations {
 /// Every map in a configuration is ordered, so equal configurations have equal bytes.
 fn canonical(configuration: &Configuration) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(configuration).map_err(|error| broker(topology::CONFIGURATIONS, error))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A service's snapshots, named by the ledger sequence that they hold.

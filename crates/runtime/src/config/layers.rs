@@ -1,139 +1,104 @@
-//! Values by `section.key`, each with the layer that it comes from.
+//! The crate `config` lays the file and the environment over the defaults; what they hold is
+//! checked one by one, so that all problems are found.
 //!
-//! The file of defaults is the list of what is known: a key is known when it stands there, and
-//! its type there tells how a text from the environment is read.
+//! The file of defaults is the list of what is known: a key is known when it stands there.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use toml::{Table, Value};
+use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::{Config, ConfigError, DEFAULTS, Problem};
 
-const ENVIRONMENT: &str = "environment";
-const PREFIX: &str = "MAINSTEM__";
+const DEFAULT_LAYER: &str = "defaults";
 
 /// The last words of keys whose values are secrets, in whatever section.
 const SECRETS: [&str; 3] = ["handle_key", "nats_password", "token"];
 
-struct Setting {
-    value: Value,
-    layer: String,
-}
-
 pub(super) struct Layers {
-    defaults: BTreeMap<String, Value>,
-    given: BTreeMap<String, Setting>,
+    defaults: config::Config,
+    given: Vec<config::Config>,
     problems: Vec<Problem>,
 }
 
 impl Layers {
     pub(super) fn defaults() -> Self {
-        let mut layers =
-            Self { defaults: BTreeMap::new(), given: BTreeMap::new(), problems: Vec::new() };
         // The text is ours and tested; were it broken, every key would be unknown and named.
-        let table = DEFAULTS.parse::<Table>().unwrap_or_default();
-        layers.defaults = layers.flat(table, "defaults").into_iter().collect();
-        layers
+        let defaults = built(File::from_str(DEFAULTS, FileFormat::Toml)).unwrap_or_default();
+        Self { defaults, given: Vec::new(), problems: Vec::new() }
     }
 
     pub(super) fn add_file(&mut self, path: &Path) {
-        let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+        match built(File::from(path).format(FileFormat::Toml)) {
+            Ok(layer) => self.add(layer),
             Err(error) => {
-                let what = format!("cannot be read: {error}");
-                let remedy = "name a file that exists and is readable, or none";
-                return self.problem(&name, "file", what, remedy);
+                // Only the place: what follows shows the line, and a secret may stand on it.
+                let error = error.to_string();
+                let what = format!("cannot be read: {}", error.lines().next().unwrap_or_default());
+                let remedy = "name a readable file of correct TOML, or none";
+                self.problem(&path.display().to_string(), "file", what, remedy);
             }
+        }
+    }
+
+    pub(super) fn add_environment(&mut self, environment: Map<String, String>) {
+        // Without `try_parsing`, which makes another text of a secret like 0123 or 1e9. A text
+        // becomes a number where a number is wanted.
+        let source = Environment::with_prefix("MAINSTEM").prefix_separator("__").separator("__");
+        self.add(built(source.source(Some(environment))).unwrap_or_default());
+    }
+
+    fn add(&mut self, mut layer: config::Config) {
+        if let ValueKind::Table(sections) = &mut layer.cache.kind {
+            sections.retain(|section, values| self.check(section, values));
+        }
+        self.given.push(layer);
+    }
+
+    /// Keeps what is known, with the secrets from their files. Is the section itself known?
+    fn check(&mut self, section: &str, values: &mut Value) -> bool {
+        let known = self.defaults.get_table(section).unwrap_or_default();
+        let layer = origin(values).to_owned();
+        let ValueKind::Table(values) = &mut values.kind else {
+            let remedy = "write keys under a [section], as the file of defaults does";
+            self.problem(section, &layer, "is no section", remedy);
+            return false;
         };
-        match text.parse::<Table>() {
-            Ok(table) => {
-                for (key, value) in self.flat(table, &name) {
-                    self.set(&name, key, value);
+        for (mut key, mut value) in std::mem::take(values) {
+            let path = format!("{section}.{key}");
+            let secret = key.strip_suffix("_file").filter(|key| SECRETS.contains(key));
+            let is_text = matches!(value.kind, ValueKind::String(_));
+            if let Some(default) = known.get(&key) {
+                if !is_text && matches!(default.kind, ValueKind::String(_)) {
+                    self.problem(&path, &layer, "is no text", "put it in quotes");
+                    continue;
                 }
-            }
-            Err(error) => {
-                // Only the place: the message shows the line, and a secret may stand on it.
-                let offset = error.span().map_or(0, |span| span.start);
-                let line = text.get(..offset).map_or(0, |before| before.matches('\n').count()) + 1;
-                let what = format!("is no TOML: {} in line {line}", error.message());
-                self.problem(&name, "file", what, "correct that line");
-            }
-        }
-    }
-
-    pub(super) fn add_environment(&mut self, environment: Vec<(String, String)>) {
-        for (name, text) in environment {
-            let Some(name) = name.strip_prefix(PREFIX) else { continue };
-            let key = name.to_lowercase().replacen("__", ".", 1);
-            let value = match self.defaults.get(&key) {
-                Some(Value::Integer(_)) => text.parse().ok().map(Value::Integer),
-                Some(Value::Float(_)) => text.parse().ok().map(Value::Float),
-                Some(Value::Boolean(_)) => text.parse().ok().map(Value::Boolean),
-                _ => None,
-            };
-            self.set(ENVIRONMENT, key, value.unwrap_or(Value::String(text)));
-        }
-    }
-
-    /// The sections' keys; whatever is no section is a problem.
-    fn flat(&mut self, table: Table, layer: &str) -> Vec<(String, Value)> {
-        let mut keys = Vec::new();
-        for (section, value) in table {
-            let Value::Table(values) = value else {
-                let remedy = "write keys under a [section], as the file of defaults does";
-                self.problem(&section, layer, "is no section", remedy);
-                continue;
-            };
-            keys.extend(values.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
-        }
-        keys
-    }
-
-    fn set(&mut self, layer: &str, key: String, value: Value) {
-        if self.defaults.contains_key(&key) {
-            self.insert(layer, key, value);
-        } else if let Some(secret) = key.strip_suffix("_file").filter(|key| self.is_secret(key)) {
-            let Value::String(path) = value else {
-                return self.problem(&key, layer, "is no text", "write a path");
-            };
-            match std::fs::read_to_string(&path) {
-                Ok(text) => self.insert(layer, secret.to_owned(), text.trim().into()),
-                Err(error) => {
-                    let what = format!("names {path}, which cannot be read: {error}");
-                    self.problem(&key, layer, what, "name a readable file with the secret");
+            } else if let Some(secret) = secret.filter(|key| known.contains_key(*key)) {
+                match std::fs::read_to_string(value.to_string()) {
+                    Ok(text) => value = Value::new(Some(&layer), text.trim()),
+                    Err(error) => {
+                        let what = format!("names {value}, which cannot be read: {error}");
+                        let remedy = "name a readable file with the secret";
+                        self.problem(&path, &layer, what, remedy);
+                        continue;
+                    }
                 }
-            }
-        } else {
-            let section = key.split_once('.').map_or("", |(section, _)| section);
-            let siblings: Vec<&str> = self
-                .defaults
-                .keys()
-                .filter_map(|known| known.strip_prefix(section)?.strip_prefix('.'))
-                .collect();
-            let remedy = if siblings.is_empty() {
-                let mut sections: Vec<&str> =
-                    self.defaults.keys().filter_map(|key| Some(key.split_once('.')?.0)).collect();
-                sections.dedup();
-                format!("the sections are {}", sections.join(", "))
+                key.truncate(secret.len());
             } else {
-                format!("[{section}] knows {}", siblings.join(", "))
-            };
-            self.problem(&key, layer, "is unknown", remedy);
+                let remedy = if known.is_empty() {
+                    let sections = self.defaults.cache.clone().into_table().unwrap_or_default();
+                    format!("the sections are {}", names(&sections))
+                } else {
+                    format!("[{section}] knows {}", names(&known))
+                };
+                self.problem(&path, &layer, "is unknown", remedy);
+                continue;
+            }
+            let path = format!("{section}.{key}");
+            if values.insert(key, value).is_some() {
+                self.problem(&path, &layer, "is given twice", "keep the value or the file of it");
+            }
         }
-    }
-
-    fn insert(&mut self, layer: &str, key: String, value: Value) {
-        if self.given.get(&key).is_some_and(|setting| setting.layer == layer) {
-            self.problem(&key, layer, "is given twice", "keep either the value or the file of it");
-        }
-        self.given.insert(key, Setting { value, layer: layer.to_owned() });
-    }
-
-    fn is_secret(&self, key: &str) -> bool {
-        let last = key.split_once('.').map_or(key, |(_, last)| last);
-        SECRETS.contains(&last) && self.defaults.contains_key(key)
+        !known.is_empty()
     }
 
     fn problem(
@@ -151,52 +116,71 @@ impl Layers {
         });
     }
 
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        for (key, default) in &self.defaults {
-            let Some((section, key_in_section)) = key.split_once('.') else { continue };
-            let value = self.given.get(key).map_or(default, |setting| &setting.value);
-            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                section.insert(key_in_section.to_owned(), value.clone());
-            }
-        }
-        table
-    }
-
     pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        let layers = config::Config::builder().add_source(self.defaults.clone());
+        let layers = layers.add_source(std::mem::take(&mut self.given));
+        let mut merged = layers.build().unwrap_or_default();
         let config = loop {
-            match serde_path_to_error::deserialize::<_, Config>(Value::Table(self.table())) {
+            let (key, what) = match merged.clone().try_deserialize::<Config>() {
                 Ok(config) => break config,
-                Err(error) => {
-                    let key = error.path().to_string();
-                    let inner = error.into_inner();
-                    // Replaced by its default, so that the next wrong value is found as well.
-                    let given = self.given.remove(&key);
-                    let again = given.is_some();
-                    let layer = given.map_or_else(|| "defaults".to_owned(), |given| given.layer);
-                    if self.is_secret(&key) {
-                        self.problem(&key, &layer, "is no text", "put it in quotes");
-                    } else {
-                        let default =
-                            self.defaults.get(&key).map(Value::to_string).unwrap_or_default();
-                        let what = format!("has a wrong value: {}", inner.message());
-                        self.problem(&key, &layer, what, format!("the default is {default}"));
-                    }
-                    if !again {
-                        return Err(ConfigError { problems: self.problems });
-                    }
+                Err(error) => explained(error),
+            };
+            let given = value(&merged, &key).unwrap_or_default();
+            let default = value(&self.defaults, &key).unwrap_or_default();
+            let what = format!("has a wrong value: {what}");
+            self.problem(&key, origin(&given), what, format!("the default is `{default}`"));
+            // Replaced by its default, so that the next wrong value is found as well.
+            match config::Config::builder().add_source(merged).set_override(key, default) {
+                Ok(next) if origin(&given) != DEFAULT_LAYER => {
+                    merged = next.build().unwrap_or_default();
                 }
+                _ => return Err(ConfigError { problems: self.problems }),
             }
         };
         for (key, what, remedy) in config.validate() {
-            let layer = self.given.get(key).map_or("defaults", |given| &given.layer).to_owned();
-            self.problem(key, &layer, what, remedy);
+            let given = value(&merged, key).unwrap_or_default();
+            self.problem(key, origin(&given), what, remedy);
         }
         if self.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError { problems: self.problems })
+            return Ok(config);
         }
+        self.problems.sort_by(|one, other| one.key.cmp(&other.key));
+        Err(ConfigError { problems: self.problems })
+    }
+}
+
+fn built(
+    source: impl Source + Send + Sync + 'static,
+) -> Result<config::Config, config::ConfigError> {
+    config::Config::builder().add_source(source).build()
+}
+
+fn value(layer: &config::Config, path: &str) -> Option<Value> {
+    let (section, key) = path.split_once('.')?;
+    layer.get_table(section).ok()?.remove(key)
+}
+
+/// Where a value, or the first in it, comes from; the defaults have no name of their own.
+fn origin(value: &Value) -> &str {
+    if let ValueKind::Table(values) = &value.kind {
+        return values.values().next().map_or(DEFAULT_LAYER, origin);
+    }
+    value.origin().unwrap_or(DEFAULT_LAYER)
+}
+
+fn names(keys: &Map<String, Value>) -> String {
+    let mut names: Vec<&str> = keys.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+/// The key, and what is wrong with its value.
+fn explained(error: config::ConfigError) -> (String, String) {
+    if let config::ConfigError::Type { key: Some(key), unexpected, expected, .. } = error {
+        (key, format!("{unexpected} is not {expected}"))
+    } else if let config::ConfigError::At { key: Some(key), error, .. } = error {
+        (key, error.to_string())
+    } else {
+        (String::new(), error.to_string())
     }
 }

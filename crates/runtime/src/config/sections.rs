@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mainstem_bus::topology::LEASE_TTL;
 use mainstem_domain::At;
 use serde::{Deserialize, Deserializer, de};
 use tracing_subscriber::EnvFilter;
@@ -88,8 +89,6 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineConfig {
-    /// Appends in flight.
-    pub window: usize,
     /// Inputs until a silent decider writes its position.
     pub position_every_inputs: u64,
     /// Time until a silent decider writes its position.
@@ -100,10 +99,7 @@ pub struct EngineConfig {
     /// Time until a snapshot.
     #[serde(rename = "snapshot_every_ms", deserialize_with = "millis")]
     pub snapshot_every: Duration,
-    /// How long the writer's lease holds without being renewed.
-    #[serde(rename = "lease_ttl_ms", deserialize_with = "millis")]
-    pub lease_ttl: Duration,
-    /// How often it is renewed.
+    /// How often the writer's lease is renewed.
     #[serde(rename = "lease_renew_ms", deserialize_with = "millis")]
     pub lease_renew: Duration,
     /// How long tasks may take to finish after a signal.
@@ -248,12 +244,6 @@ impl Config {
             "is no filter",
             "write a level (error, warn, info, debug, trace) or `info,mainstem_bus=debug`",
         );
-        require(
-            self.engine.lease_renew * 2 <= self.engine.lease_ttl,
-            "engine.lease_renew_ms",
-            "is more than half of engine.lease_ttl_ms",
-            "renew at least twice within the time to live",
-        );
         let key = self.ingress.handle_key.expose().len();
         require(
             key == 0 || key >= 32,
@@ -274,7 +264,6 @@ impl Config {
         const REMEDY: &str = "write a number in the range";
         let engine = &self.engine;
         let numbers = [
-            ("engine.window", engine.window as u64, 1, 64),
             ("engine.position_every_inputs", engine.position_every_inputs, 1, 1_000_000),
             ("engine.snapshot_every_records", engine.snapshot_every_records, 100, 100_000_000),
             ("sender.concurrency", self.sender.concurrency as u64, 1, 1024),
@@ -284,8 +273,7 @@ impl Config {
             ("nats.connect_timeout_ms", self.nats.connect_timeout, second / 10, 60 * second),
             ("engine.position_every_ms", engine.position_every, second / 10, DAY),
             ("engine.snapshot_every_ms", engine.snapshot_every, second, DAY),
-            ("engine.lease_ttl_ms", engine.lease_ttl, second / 2, 60 * second),
-            ("engine.lease_renew_ms", engine.lease_renew, second / 10, 30 * second),
+            ("engine.lease_renew_ms", engine.lease_renew, second / 10, LEASE_TTL / 2),
             ("engine.drain_ms", engine.drain, second / 10, 600 * second),
         ];
         let numbers = numbers

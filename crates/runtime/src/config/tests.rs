@@ -18,7 +18,6 @@ fn problems(file: &str, environment: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_defaults_are_whole_and_valid() {
     let config = Config::load(None, std::iter::empty()).unwrap();
-    assert_eq!(config.engine.window, 64);
     assert_eq!(config.engine.drain, Duration::from_secs(5));
     assert_eq!(config.routing.grpc_listen.port(), 7702);
     assert!(config.callers.file.is_none());
@@ -26,20 +25,20 @@ fn the_defaults_are_whole_and_valid() {
 
 #[test]
 fn later_layers_win() {
-    let file = "[engine]\nwindow = 8\nlease_ttl_ms = 5000\n[clock]\nspeed = 60\norigin_real = \"2026-11-21T09:00:00Z\"\norigin_virtual = \"2026-11-21T00:00:00Z\"";
-    let config = load(file, &[("MAINSTEM__ENGINE__WINDOW", "16"), ("PATH", "/bin")]).unwrap();
-    assert_eq!(config.engine.window, 16);
-    assert_eq!(config.engine.lease_ttl, Duration::from_secs(5));
+    let file = "[engine]\ndrain_ms = 800\nlease_renew_ms = 500\n[clock]\nspeed = 60\norigin_real = \"2026-11-21T09:00:00Z\"\norigin_virtual = \"2026-11-21T00:00:00Z\"";
+    let config = load(file, &[("MAINSTEM__ENGINE__DRAIN_MS", "900"), ("PATH", "/bin")]).unwrap();
+    assert_eq!(config.engine.drain, Duration::from_millis(900));
+    assert_eq!(config.engine.lease_renew, Duration::from_millis(500));
     assert!((config.clock.speed - 60.0).abs() < f64::EPSILON);
 }
 
 #[test]
 fn the_environment_may_name_the_file() {
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
-    temporary.write_all(b"[engine]\nwindow = 8").unwrap();
+    temporary.write_all(b"[sender]\nconcurrency = 8").unwrap();
     let path = temporary.path().display().to_string();
     let named = [("MAINSTEM_CONFIG".to_owned(), path)];
-    assert_eq!(Config::load(None, named.into_iter()).unwrap().engine.window, 8);
+    assert_eq!(Config::load(None, named.into_iter()).unwrap().sender.concurrency, 8);
     let missing = [("MAINSTEM_CONFIG".to_owned(), "no/such/file.toml".to_owned())];
     let error = Config::load(None, missing.into_iter()).unwrap_err();
     assert_eq!(error.problems[0].key, "no/such/file.toml");
@@ -47,9 +46,9 @@ fn the_environment_may_name_the_file() {
 
 #[test]
 fn every_problem_is_listed_with_its_key() {
-    let file = "stray = 1\n[nats]\nurll = \"x\"\n[engine]\nwindow = 0\ndrain_ms = -1\n[routing]\ngrpc_listen = \"here\"";
+    let file = "stray = 1\n[nats]\nurll = \"x\"\n[sender]\nconcurrency = 0\n[engine]\ndrain_ms = -1\n[routing]\ngrpc_listen = \"here\"";
     let environment = [
-        ("MAINSTEM__ENGINE__LEASE_TTL_MS", "soon"),
+        ("MAINSTEM__ENGINE__LEASE_RENEW_MS", "soon"),
         ("MAINSTEM__NATS__URL", "nats://u:p@host"),
         ("MAINSTEM__NO_SECTION__KEY", "1"),
         ("MAINSTEM__TELEMETRY__LOG_FORMAT", "xml"),
@@ -58,10 +57,10 @@ fn every_problem_is_listed_with_its_key() {
     for key in [
         "stray: is no section",
         "nats.urll: is unknown",
-        "engine.window: is not 1 to 64",
+        "sender.concurrency: is not 1 to 1024",
         "engine.drain_ms: has a wrong value",
         "routing.grpc_listen: has a wrong value",
-        "engine.lease_ttl_ms: has a wrong value",
+        "engine.lease_renew_ms: has a wrong value",
         "nats.url: carries a user",
         "no_section.key: is unknown",
         "telemetry.log_format: has a wrong value",
@@ -70,7 +69,28 @@ fn every_problem_is_listed_with_its_key() {
     }
     assert_eq!(found.len(), 9, "{found:#?}");
     let error = load("", &environment[2..3]).unwrap_err().to_string();
-    assert!(error.contains("no_section.key (environment) is unknown; the sections are"), "{error}");
+    assert!(
+        error.contains("no_section.key (the environment) is unknown; the sections are"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_layer_of_a_problem_is_named() {
+    let file = "nats = 1\n[engine]\ndrain_ms = \"soon\"\n[clock.speed]\nx = 1";
+    let environment = [("MAINSTEM__NATS__URL", "x"), ("MAINSTEM__SENDER__CONCURRENCY", "0")];
+    let problems = load(file, &environment).unwrap_err().problems;
+    let from: Vec<_> = problems.iter().map(|one| (&*one.key, &*one.layer)).collect();
+    let file = from[0].1;
+    assert!(file.contains("tmp"), "{from:?}");
+    let expected = [
+        ("clock.speed", file),
+        ("engine.drain_ms", file),
+        ("nats", file),
+        ("nats.url", "the environment"),
+        ("sender.concurrency", "the environment"),
+    ];
+    assert_eq!(from, expected, "{problems:#?}");
 }
 
 #[test]
@@ -113,6 +133,11 @@ fn secrets_come_from_files_and_are_never_shown() {
     assert_eq!(config.sender.token.expose(), "hush-hush");
     let shown = format!("{config} {config:?}");
     assert!(shown.contains("token: ***") && !shown.contains("hush"), "{shown}");
+
+    // Among the layers the file of a secret counts as the secret; digits stay the text they are.
+    let file = format!("[sender]\ntoken_file = \"{path}\"");
+    let config = load(&file, &[("MAINSTEM__SENDER__TOKEN", "0123e4")]).unwrap();
+    assert_eq!(config.sender.token.expose(), "0123e4");
 
     let twice = [("MAINSTEM__SENDER__TOKEN", "a"), ("MAINSTEM__SENDER__TOKEN_FILE", path.as_str())];
     assert_eq!(problems("", &twice), ["sender.token: is given twice"]);

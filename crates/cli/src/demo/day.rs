@@ -1,0 +1,117 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use mainstem_line_sandbox::{PlayRequest, Progress as Played};
+use mainstem_proto::wire::identity::identity_service_client::IdentityServiceClient;
+use mainstem_proto::wire::identity::{AttachIdentifierRequest, MergeCustomersRequest};
+use mainstem_proto::wire::routing::ListCasesRequest;
+use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use super::progress::Progress;
+use super::stage::Stage;
+use crate::report;
+
+/// Of 100 deliveries so many come a second time.
+const REDELIVER_PERCENT: u8 = 5;
+/// Customers that the desk works on; the first two pairs turn out to be one person each.
+const DESK: usize = 6;
+const MERGED: usize = 2;
+
+/// What customers do, and what a person at the central desk does meanwhile.
+#[derive(Clone, Copy)]
+pub(super) struct Day {
+    pub(super) events: u64,
+    pub(super) seed: u64,
+}
+
+impl Day {
+    /// Lets the stand-in of LINE send the day, and tells how far it is.
+    pub(super) async fn play(&self, stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
+        let events = usize::try_from(self.events)?;
+        let request = PlayRequest {
+            webhook_base: format!("http://{}", stage.running.webhooks),
+            seed: self.seed,
+            events,
+            users: (events / 5).max(1),
+            redeliver_percent: REDELIVER_PERCENT,
+        };
+        let play = async {
+            let client = reqwest::Client::builder().no_proxy().build()?;
+            let url = format!("{}/sandbox/play", stage.line);
+            let answer = client.post(&url).json(&request).send().await?.error_for_status()?;
+            anyhow::Ok(answer.json::<Played>().await?)
+        };
+        let watch = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if let Ok(played) = report::get::<Played>(&stage.line, "progress").await {
+                    let Played { events_delivered, events, .. } = played;
+                    progress.say(&format!("{events_delivered} of {events} events taken"));
+                }
+            }
+        };
+        let played = tokio::select! {
+            played = play => played.context("the stand-in of LINE cannot play the day")?,
+            () = watch => return Ok(()),
+        };
+        if played.failed > 0 {
+            bail!("ingress did not take {} of {} deliveries", played.failed, played.deliveries);
+        }
+        Ok(())
+    }
+
+    /// Gives some customers a phone number and finds out that some are the same person, over gRPC.
+    pub(super) async fn desk(&self, stage: &Stage) -> anyhow::Result<()> {
+        let mut routing = RoutingServiceClient::new(channel(stage.running.routing.grpc).await?);
+        let mut identity = IdentityServiceClient::new(channel(stage.running.identity_merge.grpc).await?);
+        let customers = async {
+            loop {
+                let page = ListCasesRequest { page_size: 100, ..ListCasesRequest::default() };
+                let cases = routing.list_cases(as_operator(stage, page)?).await?.into_inner().cases;
+                let customers: BTreeSet<_> = cases.into_iter().map(|case| case.customer).collect();
+                if customers.len() >= DESK {
+                    return anyhow::Ok(customers.into_iter().take(DESK).collect::<Vec<_>>());
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        // A very short day has too few customers with a case, and then the desk has nothing to do.
+        let Ok(customers) = tokio::time::timeout(Duration::from_secs(10), customers).await else {
+            return Ok(());
+        };
+        let customers = customers.context("the desk looks for customers")?;
+        for (number, customer) in customers.iter().enumerate() {
+            let request = AttachIdentifierRequest {
+                request_id: format!("desk-phone-{number}"),
+                customer: customer.clone(),
+                identifier: format!("phone:+8869000000{number:02}"),
+            };
+            let asked = identity.attach_identifier(as_operator(stage, request)?).await;
+            asked.context("the desk notes a phone number")?;
+        }
+        for (number, pair) in customers.chunks_exact(2).take(MERGED).enumerate() {
+            let request = MergeCustomersRequest {
+                request_id: format!("desk-merge-{number}"),
+                customer: pair[0].clone(),
+                other: pair[1].clone(),
+                validate_only: false,
+            };
+            let asked = identity.merge_customers(as_operator(stage, request)?).await;
+            asked.context("the desk merges two customers")?;
+        }
+        Ok(())
+    }
+}
+
+async fn channel(address: std::net::SocketAddr) -> anyhow::Result<Channel> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect().await?)
+}
+
+fn as_operator<T>(stage: &Stage, message: T) -> anyhow::Result<tonic::Request<T>> {
+    let mut request = tonic::Request::new(message);
+    let token = stage.secret.of("operator/demo");
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    Ok(request)
+}

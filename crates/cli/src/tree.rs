@@ -1,0 +1,170 @@
+//! A configuration as people keep it: one YAML file, or a folder of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use mainstem_domain::configuration::Configuration;
+use serde_yaml_ng::with::singleton_map_recursive;
+
+/// A YAML file, by the name that errors show.
+pub(crate) type File = (String, String);
+
+/// Reads a file, or every `*.yaml` file under a folder, in the order of their paths.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<File>> {
+    let mut paths = Vec::new();
+    if path.is_dir() {
+        collect(path, &mut paths)?;
+        if paths.is_empty() {
+            bail!("{} holds no *.yaml file", path.display());
+        }
+        paths.sort_unstable();
+    } else {
+        paths.push(path.to_owned());
+    }
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok((path.display().to_string(), text))
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let failed = || format!("cannot read {}", folder.display());
+    for entry in std::fs::read_dir(folder).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        if path.is_dir() {
+            collect(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Makes one configuration of the files: maps are merged, and rules stand one after the other in
+/// the order of the files.
+///
+/// # Errors
+/// Every file that cannot be read, with its line, and every key that stands in two of them.
+pub(crate) fn merge(files: &[File]) -> anyhow::Result<Configuration> {
+    let mut whole = Configuration::default();
+    let mut places = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, text) in files {
+        match parse(text) {
+            Ok(part) => {
+                let mut merge = Merge { file: name, places: &mut places, problems: &mut problems };
+                merge.map("brands", &mut whole.brands, part.brands);
+                merge.map("stores", &mut whole.stores, part.stores);
+                merge.map("channels", &mut whole.channels, part.channels);
+                merge.map("queues", &mut whole.queues, part.queues);
+                merge.map("templates", &mut whole.templates, part.templates);
+                whole.rules.extend(part.rules);
+            }
+            Err(error) => problems.push(match error.location() {
+                Some(place) => format!("{name}:{}: {error}", place.line()),
+                None => format!("{name}: {error}"),
+            }),
+        }
+    }
+    if !problems.is_empty() {
+        bail!(problems.join("\nerror: "));
+    }
+    Ok(whole)
+}
+
+fn parse(text: &str) -> Result<Configuration, serde_yaml_ng::Error> {
+    // A value refuses a key that stands twice in one file; the typed reading would take the last.
+    let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text)?;
+    if value.is_null() {
+        return Ok(Configuration::default());
+    }
+    singleton_map_recursive::deserialize(serde_yaml_ng::Deserializer::from_str(text))
+}
+
+struct Merge<'a> {
+    file: &'a str,
+    /// The file in which each key stood first.
+    places: &'a mut BTreeMap<(&'static str, String), String>,
+    problems: &'a mut Vec<String>,
+}
+
+impl Merge<'_> {
+    fn map<K: Ord + fmt::Display, V>(
+        &mut self,
+        section: &'static str,
+        whole: &mut BTreeMap<K, V>,
+        part: BTreeMap<K, V>,
+    ) {
+        for (key, value) in part {
+            let place = (section, key.to_string());
+            if let Some(first) = self.places.get(&place) {
+                self.problems.push(format!(
+                    "{}: {section}.{key} stands in {first} too; keep one",
+                    self.file
+                ));
+                continue;
+            }
+            self.places.insert(place, self.file.to_owned());
+            whole.insert(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(files: &[(&str, &str)]) -> anyhow::Result<Configuration> {
+        let own = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        merge(&files.iter().map(own).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn maps_are_merged_and_rules_stand_in_the_order_of_the_files() {
+        let whole = merged(&[
+            ("a.yaml", "queues: { one: { name: One } }\nrules:\n- { name: x, when: follow, reply: t }\n"),
+            ("b.yaml", "queues: { two: { name: Two } }\nrules:\n- name: y\n  when: { keyword: 維修 }\n  open: { queue: one, priority: P1 }\n"),
+            ("c.yaml", "# nothing yet\n"),
+        ])
+        .unwrap();
+        assert_eq!(whole.queues.len(), 2);
+        assert_eq!(whole.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+    }
+
+    #[test]
+    fn every_problem_names_its_file_and_line() {
+        let error = merged(&[
+            ("a.yaml", "queues:\n  one: { name: One }\n"),
+            ("b.yaml", "queues:\n  one: { name: Other }\n"),
+            ("c.yaml", "queues:\n  two: { nam: Two }\n"),
+            ("d.yaml", "queue: {}\n"),
+            ("e.yaml", "queues:\n  x: { name: X }\n  x: { name: Y }\n"),
+            ("f.yaml", "rules:\n- name: x\n  when: { keywords: a }\n"),
+        ])
+        .unwrap_err()
+        .to_string();
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines.len(), 5, "{error}");
+        assert_eq!(lines[0], "b.yaml: queues.one stands in a.yaml too; keep one");
+        for (line, expected) in lines[1..].iter().zip([
+            ["c.yaml:2: ", "unknown field `nam`"],
+            ["d.yaml:1: ", "unknown field `queue`"],
+            ["e.yaml:2: ", "duplicate entry"],
+            ["f.yaml:3: ", "unknown variant `keywords`"],
+        ]) {
+            assert!(expected.iter().all(|part| line.contains(part)), "{line} – {expected:?}");
+        }
+    }
+
+    #[test]
+    fn the_example_can_be_applied() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/example");
+        let example = merge(&read(&folder).unwrap()).unwrap();
+        assert_eq!((example.brands.len(), example.stores.len(), example.channels.len()), (29, 76, 76));
+        assert_eq!(example.lint(), []);
+    }
+}

@@ -1,0 +1,63 @@
+use std::net::SocketAddr;
+
+use futures::stream;
+use mainstem_identity_merge::IdentityMachine;
+use mainstem_notification::NotificationMachine;
+use mainstem_routing::RoutingMachine;
+use mainstem_runtime::service::{self, Started};
+use mainstem_runtime::{Config, Lifecycle, Process};
+
+/// Where everything listens.
+pub(crate) struct Running {
+    pub(crate) identity_merge: Started,
+    pub(crate) routing: Started,
+    pub(crate) notification: Started,
+    pub(crate) webhooks: SocketAddr,
+}
+
+pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+    mainstem_runtime::run("mainstem", config, async |process| {
+        start(process).await?;
+        Ok(())
+    })
+}
+
+/// Starts every service in this process.
+///
+/// They end in two steps: first those that talk to the outside, then the deciders, because a
+/// sender lets an item go only when notification has taken note of it.
+pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
+    let config = &process.config;
+    let part =
+        || Process { lifecycle: Lifecycle::new(config.engine.drain / 2), ..process.clone() };
+    let (outside, deciders) = (part(), part());
+    let running = Running {
+        notification: service::start::<NotificationMachine>(&deciders, &config.notification).await?,
+        routing: service::start::<RoutingMachine>(&deciders, &config.routing).await?,
+        identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge).await?,
+        webhooks: mainstem_ingress::start(&outside).await?,
+    };
+    mainstem_sender::start(&outside).await?;
+    process.lifecycle.spawn(
+        "all services",
+        in_two_steps(process.lifecycle.clone(), outside.lifecycle, deciders.lifecycle),
+    );
+    Ok(running)
+}
+
+/// Runs both parts. When one ends, so does the other.
+async fn in_two_steps(all: Lifecycle, outside: Lifecycle, deciders: Lifecycle) -> anyhow::Result<()> {
+    let stop = stream::once(all.stopping().cancelled_owned());
+    let outside_ends = async {
+        let ended = outside.clone().run_until(stop).await;
+        deciders.stop();
+        ended
+    };
+    let deciders_end = async {
+        let ended = deciders.clone().run_until(stream::pending()).await;
+        outside.stop();
+        ended
+    };
+    let (outside_ended, deciders_ended) = tokio::join!(outside_ends, deciders_end);
+    deciders_ended.and(outside_ended)
+}

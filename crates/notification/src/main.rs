@@ -1,0 +1,13 @@
+//! notification as a process of its own.
+
+use std::process::ExitCode;
+
+use mainstem_runtime::service;
+use mainstem_notification::NotificationMachine;
+
+fn main() -> ExitCode {
+    mainstem_runtime::main("notification", async |process| {
+        service::start::<NotificationMachine>(process, &process.config.notification).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,25 @@
+use std::sync::Arc;
+
+use mainstem_bus::nats::{Outbox, ServiceClient};
+use mainstem_line::Channels;
+use mainstem_runtime::Process;
+
+use crate::{Limits, Sender, run};
+
+/// Starts a sender in a process.
+pub async fn start(process: &Process) -> anyhow::Result<()> {
+    let config = &process.config.sender;
+    let token = config.token.required("sender.token")?;
+    let channels =
+        Channels::parse(&Process::read("sender.channels_file", config.channels_file.as_deref())?)?;
+    let bus = process.connect("sender", &config.nats_user, &config.nats_password).await?;
+    let clock = process.clock.clone();
+    let now = Arc::new(move || clock.now());
+    let notification = ServiceClient::new(bus.clone(), token);
+    let limits = Limits { in_work: config.concurrency, ..Limits::default() };
+    let sender = Sender::new(channels, notification, &config.line_api_url, now, limits)?;
+    let outbox = Outbox::open(&bus).await?;
+    process.lifecycle.spawn("sender", run(sender, outbox, process.lifecycle.stopping()));
+    tracing::info!(line = config.line_api_url, "sender sends");
+    Ok(())
+}

@@ -1,0 +1,382 @@
+//! A whole deployment for a test: nats-server, provisioned, and services as processes of their
+//! own. Everything ends with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use mainstem_bus::nats::{
+    Bus, Configurations, Inbound, InboundMessage, Log, Login, Published, ServiceClient, provision,
+};
+use mainstem_bus::{Position, Stored, TraceContext};
+use mainstem_domain::configuration::Configuration;
+use mainstem_domain::{At, Refusal, RefusalCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::nats_server::NatsServer;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One caller for each role, named by it. The token is `token-<role>`.
+pub const ROLES: [&str; 5] = ["store", "desk", "unit", "operator", "service"];
+
+/// A provisioned nats-server and what services need to run on it.
+pub struct Deployment {
+    /// The server.
+    pub server: NatsServer,
+    /// A connection of the test's own.
+    pub bus: Bus,
+    folder: TempDir,
+    binary: PathBuf,
+}
+
+/// One service as a process; killed when dropped.
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end, waits, and says whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        self.signal(Signal::TERM);
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits until it ends by itself, and gives its log.
+    pub async fn ended(&mut self) -> (bool, String) {
+        let ended = eventually("the process ends", async || {
+            self.child.try_wait().ok().flatten().map(|status| status.success())
+        });
+        (ended.await, self.log())
+    }
+
+    /// Where its gRPC server listens, once it says so.
+    #[must_use]
+    pub fn grpc(&self) -> Option<String> {
+        let log = self.log();
+        let (_, address) = log.split_once(" grpc=")?;
+        address.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn signal(&self, signal: Signal) {
+        // An error means that it has ended by itself, and the test will see that.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.go_on();
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+/// Tries until it gets something, for as long as [`PATIENCE`] lasts.
+///
+/// # Panics
+/// When it never does; says what was waited for.
+pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let tries = async {
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+            // Not to synchronise: what is waited for is asked again until it is there.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, tries).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for: {what}"),
+    }
+}
+
+impl Deployment {
+    /// Starts a server and provisions it; `None` as in [`crate::nats_server::binary`]. `binary` is
+    /// the test's `env!("CARGO_BIN_EXE_service")`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start(binary: &str) -> Option<Self> {
+        let server = NatsServer::start()?;
+        let folder = TempDir::new().expect("a temporary folder");
+        let bus = connect(&server).await;
+        provision(&bus, 1).await.expect("provisions");
+        std::fs::write(folder.path().join("callers.toml"), callers()).expect("writes");
+        std::fs::write(folder.path().join("channels.toml"), channels()).expect("writes");
+        Some(Self { server, bus, folder, binary: PathBuf::from(binary) })
+    }
+
+    /// What a service is told.
+    #[must_use]
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let any = "127.0.0.1:0".to_owned();
+        [
+            ("NATS__URL", self.server.url()),
+            ("CALLERS__FILE", file("callers.toml")),
+            ("IDENTITY_MERGE__GRPC_LISTEN", any.clone()),
+            ("ROUTING__GRPC_LISTEN", any.clone()),
+            ("NOTIFICATION__GRPC_LISTEN", any.clone()),
+            ("INGRESS__HTTP_LISTEN", any),
+            ("INGRESS__CHANNELS_FILE", file("channels.toml")),
+            ("INGRESS__HANDLE_KEY", "a handle key of at least thirty-two bytes".to_owned()),
+            ("SENDER__CHANNELS_FILE", file("channels.toml")),
+            ("SENDER__TOKEN", "token-service".to_owned()),
+        ]
+        .map(|(key, value)| (format!("MAINSTEM__{key}"), value))
+        .into()
+    }
+
+    /// Starts a service.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Service {
+        self.service_with(name, &[])
+    }
+
+    /// Starts a service with more configuration.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn service_with(&self, name: &str, more: &[(&str, &str)]) -> Service {
+        let number = std::fs::read_dir(self.folder.path()).map_or(0, Iterator::count);
+        let log = self.folder.path().join(format!("{name}-{number}.log"));
+        let file = std::fs::File::create(&log).expect("a log file");
+        let child = Command::new(&self.binary)
+            .arg(name)
+            .env_clear()
+            .envs(self.environment())
+            .envs(more.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("starts");
+        Service { child, log }
+    }
+
+    /// The folder of callers, channels and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A client that calls as this role.
+    #[must_use]
+    pub fn client(&self, role: &str) -> ServiceClient {
+        ServiceClient::new(self.bus.clone(), &format!("token-{role}"))
+    }
+
+    /// Calls a method, again as long as nobody can take it.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn call(
+        &self,
+        role: &str,
+        service: &str,
+        endpoint: &str,
+        body: Value,
+    ) -> Result<Value, Refusal> {
+        let client = self.client(role);
+        let body = Bytes::from(body.to_string());
+        eventually("an answer", async || {
+            let trace = TraceContext::root("test");
+            match client.call(service, endpoint, body.clone(), &trace).await {
+                Err(refusal) if refusal.code == RefusalCode::Unavailable => None,
+                Ok(answer) => Some(Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))),
+                Err(refusal) => Some(Err(refusal)),
+            }
+        })
+        .await
+    }
+
+    /// Applies a configuration at these services.
+    ///
+    /// # Panics
+    /// When one refuses it.
+    pub async fn apply(&self, configuration: &Configuration, services: &[&str]) {
+        let store = Configurations::open(&self.bus).await.expect("the bucket");
+        let digest = store.put(configuration).await.expect("is stored");
+        for service in services {
+            let body = json!({ "digest": digest });
+            let applied = self.call("operator", service, "apply-configuration", body).await;
+            applied.expect("is applied");
+        }
+    }
+
+    /// Publishes a channel event as ingress does, until it is stored.
+    pub async fn publish(&self, event: &Event) -> Published {
+        let inbound = Inbound::new(self.bus.clone());
+        eventually("an event is stored", async || inbound.publish(event.message()).await.ok()).await
+    }
+
+    /// Everything that a stream holds now.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn read(&self, stream: &'static str) -> Vec<Stored> {
+        let mut log = Log::open(&self.bus, stream, Position::default()).await.expect("opens");
+        let (_, present) = log.end().await.expect("ends");
+        let mut messages: Vec<Stored> = Vec::new();
+        while messages.last().map_or(0, |last| last.sequence) < present {
+            messages.push(log.next().await.expect("reads"));
+        }
+        messages
+    }
+
+    /// How many messages a stream holds for each subject that matches, without reading them.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
+        let client = async_nats::connect(self.server.url()).await.expect("connects");
+        let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("is there");
+        let mut subjects = stream.info_with_subjects(filter).await.expect("is told");
+        let mut found = BTreeMap::new();
+        while let Some(subject) = subjects.next().await {
+            let (subject, times) = subject.expect("is told");
+            found.insert(subject, times);
+        }
+        found
+    }
+
+    /// A new connection, after the server was started again on its old port.
+    pub async fn reconnect(&mut self) {
+        self.bus = connect(&self.server).await;
+    }
+}
+
+async fn connect(server: &NatsServer) -> Bus {
+    let login = Login { url: server.url(), name: "test".to_owned(), ..Login::default() };
+    eventually("a connection", async || Bus::connect(&login).await.ok()).await
+}
+
+fn callers() -> String {
+    use mainstem_bus::sha256_hex;
+    ROLES
+        .map(|role| {
+            format!(
+                "[[caller]]\nname = \"{role}/test\"\nrole = \"{role}\"\ntoken_sha256 = \"{}\"\n\
+                 scope = {{ all = true }}\n\n",
+                sha256_hex(format!("token-{role}").as_bytes())
+            )
+        })
+        .concat()
+}
+
+fn channels() -> String {
+    format!(
+        "[channels.line-1]\nprovider = \"p1\"\ndestination = \"U{}\"\nsecret = \"secret-1\"\n\
+         access_token = \"access-1\"\nstore = \"taipei-1\"\nbrand = \"aurora\"\n",
+        "1".repeat(32)
+    )
+}
+
+/// A small configuration: one channel, one queue, a repair menu.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn configuration() -> Configuration {
+    serde_json::from_value(json!({
+        "brands": {"aurora": {"name": "Aurora"}},
+        "stores": {"taipei-1": {"name": "Taipei 1"}},
+        "channels": {"line-1": {"brand": "aurora", "store": "taipei-1"}},
+        "queues": {"repair": {"name": "Repair"}},
+        "rules": [
+            {"name": "menu-repair", "when": {"menu": "repair"}, "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
+        ],
+        "templates": {
+            "opened": {"house": "Case {case} is open."},
+            "case-resolved": {"house": "Case {case} is done."}
+        }
+    }))
+    .expect("is a configuration")
+}
+
+/// A channel event of a person.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its id.
+    pub id: String,
+    /// Who.
+    pub user: String,
+    /// Postback data.
+    pub postback: String,
+    /// Its trace.
+    pub trace: TraceContext,
+}
+
+impl Event {
+    /// A tap on the repair menu.
+    #[must_use]
+    pub fn repair(id: &str, user: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            user: user.to_owned(),
+            postback: "menu=repair".to_owned(),
+            trace: TraceContext::root(id),
+        }
+    }
+
+    fn message(&self) -> InboundMessage {
+        let now = "2026-11-21T09:00:00.000Z";
+        let body = json!({
+            "id": self.id,
+            "channel": "line-1",
+            "store": "taipei-1",
+            "brand": "aurora",
+            "postback": self.postback,
+            "identifiers": [{"identifier": format!("line:p1:{}", self.user), "verified": true}],
+            "occurTime": now,
+            "receiveTime": now,
+            "replyToken": format!("reply-{}", self.id),
+            "raw": {"type": "postback"},
+        });
+        InboundMessage {
+            kind: "mainstem.channel.line.postback.v1".to_owned(),
+            id: self.id.parse().expect("an event id"),
+            channel: "line-1".parse().expect("a channel"),
+            handle: format!("h{}", self.user),
+            store: "taipei-1".parse().ok(),
+            brand: "aurora".parse().ok(),
+            occurred_at: At::parse(now).expect("a time"),
+            trace: self.trace,
+            body: body.to_string().into(),
+        }
+    }
+}
