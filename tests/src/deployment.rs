@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::nats_server::NatsServer;
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One caller for each role, named by it. The token is `token-<role>`.
 pub const ROLES: [&str; 5] = ["store", "desk", "unit", "operator", "service"];
@@ -117,10 +117,10 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, tries).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited in vain for: {what}"),
-    }
+    let Ok(value) = tokio::time::timeout(PATIENCE, tries).await else {
+        panic!("waited in vain for: {what}")
+    };
+    value
 }
 
 impl Deployment {
@@ -272,6 +272,23 @@ impl Deployment {
             found.insert(subject, times);
         }
         found
+    }
+
+    /// Waits until a service has taken everything that an upstream holds, and stored what came of
+    /// it.
+    pub async fn caught_up(&self, service: &str, upstream: &'static str) {
+        eventually(&format!("{service} has read {upstream}"), async || {
+            let mut log = Log::open(&self.bus, upstream, Position::default()).await.ok()?;
+            let (last, _) = log.end().await.ok()?;
+            // A read is answered after everything that it saw is stored.
+            let status = self.call("operator", service, "get-status", json!({})).await.ok()?;
+            let read = status["positions"].as_array()?.iter().find_map(|position| {
+                (position["stream"] == upstream).then(|| position["sequence"].as_str())?
+            });
+            let read: u64 = read.unwrap_or("0").parse().ok()?;
+            (status["writer"] == true && read >= last).then_some(())
+        })
+        .await;
     }
 
     /// A new connection, after the server was started again on its old port.

@@ -27,14 +27,14 @@ async fn a_lossy_change_is_refused_with_the_difference_and_nothing_is_changed() 
     };
     // Harmless: a description, and a limit that is lifted.
     edit(topology::RELAY, &|config| config.description = Some("mine".to_owned())).await;
-    edit(topology::DEADLETTER, &|config| config.max_age = Duration::from_secs(3_600)).await;
+    edit(topology::DEADLETTER, &|config| config.max_age = Duration::from_hours(1)).await;
     let changed = provision(&bus, 1).await.unwrap();
     let updated: Vec<_> =
         changed.iter().filter(|change| matches!(change, Change::Updated(..))).collect();
     assert_eq!(updated.len(), 2, "{changed:?}");
 
     // Somebody keeps inbound events for longer, and one more subject of customers.
-    edit(topology::INBOUND, &|config| config.max_age = Duration::from_secs(90 * 86_400)).await;
+    edit(topology::INBOUND, &|config| config.max_age = Duration::from_hours(90 * 24)).await;
     edit(topology::CUSTOMER, &|config| config.subjects.push("customer.*.note".to_owned())).await;
     edit(topology::RELAY, &|config| config.description = Some("mine".to_owned())).await;
     let error = provision(&bus, 1).await.unwrap_err();

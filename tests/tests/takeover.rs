@@ -1,5 +1,7 @@
 //! What a writer's death, pause and loss of its broker leave behind, on a real nats-server.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,7 +41,8 @@ fn times(messages: &[Stored], kind: &str) -> BTreeMap<String, usize> {
 
 /// Every event opened exactly one case, and each case lies on its queue exactly once.
 async fn assert_one_case_each(deployment: &Deployment, events: usize) -> usize {
-    wait_for_cases(deployment, events).await;
+    deployment.caught_up("identity-merge", topology::INBOUND).await;
+    deployment.caught_up("routing", topology::CUSTOMER).await;
     let (counted, void) = counted(deployment.read(topology::ROUTING).await);
     for kind in ["mainstem.routing.case-opened.v1", "mainstem.routing.case-queued.v1"] {
         let times = times(&counted, kind);
@@ -123,7 +126,7 @@ async fn a_standby_writes_within_5_s_after_the_writer_was_killed() {
         let queued = deployment.subjects(topology::ROUTING, "customer.*.case.queued.>").await;
         wait_for_cases(&deployment, queued.len() + 50).await;
     };
-    let events = feed(&deployment, "kill", killed).await;
+    let events = Box::pin(feed(&deployment, "kill", killed)).await;
     let void = assert_one_case_each(&deployment, events).await;
     assert_eq!(void, 0, "nothing of the old writer came behind the fence");
 }
@@ -145,7 +148,7 @@ async fn a_writer_paused_for_30_s_writes_nothing_that_counts() {
         })
         .await;
     };
-    let events = feed(&deployment, "pause", paused).await;
+    let events = Box::pin(feed(&deployment, "pause", paused)).await;
     assert_one_case_each(&deployment, events).await;
     let late: Vec<_> = deployment
         .read(topology::ROUTING)

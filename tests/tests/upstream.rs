@@ -1,5 +1,7 @@
 //! An upstream that is restored from an older backup.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use mainstem_tests::deployment::{Deployment, Event, configuration, eventually};
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");

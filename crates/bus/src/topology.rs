@@ -35,10 +35,10 @@ pub const CONFIGURATIONS: &str = "CONFIGURATION";
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// How long dead letters and inbound events are kept.
-pub const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// How long the server remembers ids of inbound events; identity-merge remembers them for longer.
-pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
 /// The server version that everything here was tried on.
 pub const NATS_SERVER_VERSION: &str = "2.15.1";

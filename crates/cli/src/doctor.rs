@@ -17,7 +17,7 @@ look which NATS user wrote (`nats stream view` shows ce-epoch), and change its p
 /// Examines every ledger; the remedy stands in the error.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let Operator { bus, .. } = Operator::connect(config).await?;
-    let mut diagnoses = Vec::new();
+    let mut examined = Vec::new();
     let mut problems = Vec::new();
     for (service, found) in [
         examine::<IdentityMachine>(&bus).await,
@@ -25,15 +25,15 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         examine::<NotificationMachine>(&bus).await,
     ] {
         match found {
-            Ok(diagnosis) => diagnoses.push(diagnosis),
+            Ok(diagnosis) => examined.push(diagnosis),
             Err(error) => problems.push(format!("{service}: {error:#}")),
         }
     }
-    print!("{}", shown(&diagnoses));
-    if diagnoses.iter().any(|diagnosis| diagnosis.voided > 0) {
+    print!("{}", shown(&examined));
+    if examined.iter().any(|diagnosis| diagnosis.voided > 0) {
         println!("{VOIDED}");
     }
-    problems.extend(diagnoses.iter().filter(|diagnosis| !diagnosis.equal).map(|diagnosis| {
+    problems.extend(examined.iter().filter(|diagnosis| !diagnosis.equal).map(|diagnosis| {
         let Diagnosis { service, .. } = diagnosis;
         format!(
             "{service}: the log alone gives another state than the newest snapshot and the records \

@@ -44,8 +44,8 @@ impl Healthcheck {
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE);
         if let Some(ca) = &self.ca {
-            let pem = std::fs::read(ca)
-                .with_context(|| format!("--ca: cannot read {}", ca.display()))?;
+            let pem =
+                std::fs::read(ca).with_context(|| format!("--ca: cannot read {}", ca.display()))?;
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
             endpoint = endpoint.tls_config(tls).context("--ca is no certificate")?;
         }

@@ -60,7 +60,8 @@ pub(crate) async fn call<Answer: DeserializeOwned>(
     request: &impl Serialize,
 ) -> anyhow::Result<Answer> {
     let body = serde_json::to_vec(request)?;
-    let trace = TraceContext::root(&format!("{service} {endpoint} {}", String::from_utf8_lossy(&body)));
+    let trace =
+        TraceContext::root(&format!("{service} {endpoint} {}", String::from_utf8_lossy(&body)));
     match client.call(service, endpoint, Bytes::from(body), &trace).await {
         Ok(answer) => serde_json::from_slice(&answer)
             .with_context(|| "the answer is of another version; use the mainstem of that version"),
@@ -71,7 +72,7 @@ pub(crate) async fn call<Answer: DeserializeOwned>(
 fn told(refusal: &Refusal) -> String {
     let mut text = format!("{refusal} ({})", refusal.reason);
     for violation in refusal.violations.iter().filter(|_| refusal.violations.len() > 1) {
-        text += &format!("\n  {}: {}", violation.field, violation.description);
+        text.extend(["\n  ", &violation.field, ": ", &violation.description]);
     }
     if refusal.reason == "UNKNOWN_TOKEN" || refusal.reason == "NO_CREDENTIALS" {
         text += "; the token is [operator] token, its SHA-256 stands in the callers file";

@@ -24,9 +24,10 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn row(status: &GetStatusResponse) -> Vec<String> {
-    let read = status.positions.iter().map(|position| {
-        format!("{} to {}", position.stream, position.sequence)
-    });
+    let read = status
+        .positions
+        .iter()
+        .map(|position| format!("{} to {}", position.stream, position.sequence));
     let configuration = match status.configuration.get(..12) {
         Some(start) => start.to_owned(),
         None => "none".to_owned(),

@@ -132,7 +132,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(whole.queues.len(), 2);
-        assert_eq!(whole.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(
+            whole.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(),
+            ["x", "y"]
+        );
     }
 
     #[test]
@@ -164,7 +167,10 @@ mod tests {
     fn the_example_can_be_applied() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/example");
         let example = merge(&read(&folder).unwrap()).unwrap();
-        assert_eq!((example.brands.len(), example.stores.len(), example.channels.len()), (29, 76, 76));
+        assert_eq!(
+            (example.brands.len(), example.stores.len(), example.channels.len()),
+            (29, 76, 76)
+        );
         assert_eq!(example.lint(), []);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Running {
 
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     mainstem_runtime::run("mainstem", config, async |process| {
-        start(process).await?;
+        Box::pin(start(process)).await?;
         Ok(())
     })
 }
@@ -28,13 +28,14 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 /// sender lets an item go only when notification has taken note of it.
 pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
     let config = &process.config;
-    let part =
-        || Process { lifecycle: Lifecycle::new(config.engine.drain / 2), ..process.clone() };
+    let part = || Process { lifecycle: Lifecycle::new(config.engine.drain / 2), ..process.clone() };
     let (outside, deciders) = (part(), part());
     let running = Running {
-        notification: service::start::<NotificationMachine>(&deciders, &config.notification).await?,
+        notification: service::start::<NotificationMachine>(&deciders, &config.notification)
+            .await?,
         routing: service::start::<RoutingMachine>(&deciders, &config.routing).await?,
-        identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge).await?,
+        identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge)
+            .await?,
         webhooks: mainstem_ingress::start(&outside).await?,
     };
     mainstem_sender::start(&outside).await?;
@@ -46,7 +47,11 @@ pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
 }
 
 /// Runs both parts. When one ends, so does the other.
-async fn in_two_steps(all: Lifecycle, outside: Lifecycle, deciders: Lifecycle) -> anyhow::Result<()> {
+async fn in_two_steps(
+    all: Lifecycle,
+    outside: Lifecycle,
+    deciders: Lifecycle,
+) -> anyhow::Result<()> {
     let stop = stream::once(all.stopping().cancelled_owned());
     let outside_ends = async {
         let ended = outside.clone().run_until(stop).await;

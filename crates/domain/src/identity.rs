@@ -21,7 +21,7 @@ use crate::person::ChannelEvent;
 use crate::{At, ChannelId, CustomerId, Decider, Decision, EventId, Refusal, RefusalCode, Wakeup};
 
 /// How long a delivery of an event is remembered, so that a later one leaves no second trace.
-pub const SEEN_FOR: Duration = Duration::from_secs(3 * 24 * 3600);
+pub const SEEN_FOR: Duration = Duration::from_hours(3 * 24);
 
 /// How many events are remembered at most; the oldest goes first.
 pub const SEEN_AT_MOST: usize = 1_000_000;

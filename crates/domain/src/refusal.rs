@@ -95,7 +95,7 @@ impl Refusal {
 
     /// Adds a fact.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, key: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
     }

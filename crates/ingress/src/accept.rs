@@ -30,6 +30,8 @@ pub struct Accepted {
     pub publish: Vec<InboundMessage>,
     /// What LINE signed and nobody understands.
     pub dead: Vec<DeadLetter>,
+    /// The trace that the request came with, if it did.
+    pub trace: Option<TraceContext>,
 }
 
 /// Something signed that is not understood.
@@ -74,7 +76,7 @@ pub fn accept(
         Ok(webhook) => webhook,
         Err(error) => {
             let dead = vec![DeadLetter::new(&error.to_string(), request.body.clone())];
-            return Ok(Accepted { publish: Vec::new(), dead });
+            return Ok(Accepted { publish: Vec::new(), dead, trace: None });
         }
     };
     if webhook.destination != channel.destination {
@@ -85,7 +87,8 @@ pub fn accept(
         });
     }
     let facts = channel.facts(id);
-    let mut accepted = Accepted::default();
+    let trace = request.traceparent.and_then(TraceContext::parse);
+    let mut accepted = Accepted { trace, ..Accepted::default() };
     for raw in webhook.events {
         match message(raw, &facts, handles, request) {
             Ok(message) => accepted.publish.push(message),

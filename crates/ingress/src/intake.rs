@@ -1,6 +1,9 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use mainstem_bus::nats::{Inbound, InboundMessage, PublishError, Published};
 use mainstem_domain::ChannelId;
+use mainstem_runtime::telemetry::{finish_span, start_span};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 
 use crate::Ingress;
 use crate::accept::{Accepted, DeadLetter};
@@ -49,11 +52,18 @@ impl Ingress {
         channel: &ChannelId,
         accepted: Accepted,
     ) -> Result<(), PublishError> {
+        let parent = accepted.trace;
         let publish = accepted.publish.into_iter().map(|message| async {
+            let (start, trace) = (start_span(), message.trace);
             let outcome = match self.intake.publish(message).await? {
                 Published::Stored => "stored",
                 Published::Duplicate => "duplicate",
             };
+            let attributes = vec![
+                KeyValue::new("messaging.system", "nats"),
+                KeyValue::new("messaging.destination.name", "INBOUND"),
+            ];
+            finish_span("send INBOUND", SpanKind::Producer, trace, parent, start, attributes);
             self.metrics.event(channel.as_str(), outcome);
             Ok(())
         });

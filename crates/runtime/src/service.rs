@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status};
 use crate::callers::{Callers, unauthenticated};
 use crate::config::{Config, Secret, ServiceConfig};
 use crate::grpc::{self, caller_from_request, request_trace, status_from};
-use crate::telemetry::{FixedSpan, export_span, exporting};
+use crate::telemetry::{finish_span, start_span};
 use crate::{Clock, Lifecycle};
 
 /// What all services of one process share. Cheap to clone.
@@ -97,24 +97,21 @@ impl Surroundings for Around {
     }
 
     fn span_start(&self) -> Option<SystemTime> {
-        exporting().then(wall_clock)
+        start_span()
     }
 
     fn span_end(&self, start: SystemTime, service: &'static str, span: Span) {
-        export_span(FixedSpan {
-            name: format!("process {}", span.from).into(),
-            kind: SpanKind::Consumer,
-            trace_id: span.context.trace_id,
-            span_id: span.context.span_id,
-            parent: span.parent.map(|parent| parent.span_id),
-            start,
-            end: wall_clock(),
-            attributes: vec![
-                KeyValue::new("messaging.system", "nats"),
-                KeyValue::new("messaging.destination.name", span.from),
-                KeyValue::new("mainstem.service", service),
-            ],
-        });
+        let name = match span.from {
+            "command" => "process command",
+            "due" => "process due",
+            _ => "process stream",
+        };
+        let attributes = vec![
+            KeyValue::new("messaging.system", "nats"),
+            KeyValue::new("messaging.destination.name", span.from),
+            KeyValue::new("mainstem.service", service),
+        ];
+        finish_span(name, SpanKind::Consumer, span.context, span.parent, Some(start), attributes);
     }
 }
 

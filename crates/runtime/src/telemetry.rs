@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, TelemetryConfig};
 use span::FixedIds;
-pub use span::{FixedSpan, export_span, exporting};
+pub use span::{FixedSpan, export_span, exporting, finish_span, start_span};
 
 /// The name under which all our spans, metrics and logs stand.
 const SCOPE: &str = "mainstem";

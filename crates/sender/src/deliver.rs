@@ -124,7 +124,8 @@ impl Sender {
             return Err(Pause::Long);
         };
         let text = &delivery.item.text;
-        let sending = Sending { access_token: &channel.access_token, trace, text };
+        let (access_token, parent) = (&channel.access_token, work.trace);
+        let sending = Sending { access_token, trace, parent, text };
         let user = &delivery.item.address.user;
         let push = async || {
             let retry_key = derive_uuid(work.item.as_str());

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use mainstem_bus::TraceContext;
 use mainstem_line::api;
+use mainstem_runtime::telemetry::{finish_span, start_span};
+use opentelemetry::trace::SpanKind;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
@@ -20,6 +22,8 @@ pub(crate) struct LineApi {
 pub(crate) struct Sending<'a> {
     pub(crate) access_token: &'a SecretString,
     pub(crate) trace: TraceContext,
+    /// The span that the item came from.
+    pub(crate) parent: TraceContext,
     pub(crate) text: &'a str,
 }
 
@@ -52,7 +56,11 @@ async fn hear(call: reqwest::RequestBuilder, sending: &Sending<'_>) -> Heard {
     let call = call
         .bearer_auth(sending.access_token.expose_secret())
         .header("traceparent", sending.trace.to_string());
-    let mut response = match call.send().await {
+    let start = start_span();
+    let sent = call.send().await;
+    let (kind, parent) = (SpanKind::Client, Some(sending.parent));
+    finish_span("send LINE", kind, sending.trace, parent, start, Vec::new());
+    let mut response = match sent {
         Ok(response) => response,
         Err(error) if error.is_connect() || error.is_builder() => return Heard::NotSent,
         Err(_) => return Heard::Nothing,

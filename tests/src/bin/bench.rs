@@ -166,10 +166,12 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
     })
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn mean(rates: &[f64]) -> f64 {
     rates.iter().sum::<f64>() / rates.len() as f64
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn rate(count: usize, started: Instant) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
@@ -205,7 +207,7 @@ fn inbound(sequence: usize, customers: usize) -> Stored {
     headers.set(header::BRAND, "aurora");
     Stored {
         sequence: sequence as u64,
-        stored_at: sequence as i64,
+        stored_at: 0,
         record: Record { subject: String::new(), headers, body: body.to_string().into() },
     }
 }
@@ -308,8 +310,8 @@ async fn append(
             engine.acknowledge(&ack?)?;
         }
     }
-    let appended = engine.sequence() - before;
-    Ok(rate(usize::try_from(appended)?, started))
+    let records = engine.sequence() - before;
+    Ok(rate(usize::try_from(records)?, started))
 }
 
 async fn fold(bus: &Bus, records: usize) -> anyhow::Result<f64> {
@@ -355,7 +357,7 @@ async fn host(bus: &Bus, name: &str) -> anyhow::Result<Running> {
         settings: Settings::default(),
         lease_renew: Duration::from_secs(1),
         snapshot_every_records: 1_000_000,
-        snapshot_every: Duration::from_secs(3_600),
+        snapshot_every: Duration::from_hours(1),
         drain: Duration::from_secs(5),
         surroundings: Arc::new(Real),
     };
@@ -364,7 +366,7 @@ async fn host(bus: &Bus, name: &str) -> anyhow::Result<Running> {
     let mut task = tokio::task::JoinSet::new();
     let token = stop.clone();
     task.spawn(async move {
-        if let Err(error) = host.run(token).await {
+        if let Err(error) = Box::pin(host.run(token)).await {
             eprintln!("the host ended: {error}");
         }
     });

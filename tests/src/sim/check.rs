@@ -81,39 +81,57 @@ fn ensure(holds: bool, check: Check, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(Violation::new(check, what())) }
 }
 
-/// Lives through a seed in both worlds, and looks at what is left.
-pub fn run(seed: u64, broken: Option<BrokenPromise>) -> Checked {
-    let workload = Workload::new(seed);
-    let mut calm = World::calm(seed);
-    calm.live(&workload)?;
-    let mut rough = World::rough(seed, broken);
-    rough.live(&workload)?;
-
-    let broker = &rough.net.broker;
-    for ledger in LEDGERS {
-        no_late_records(broker, ledger)?;
-    }
-    decided_once(broker, &workload)?;
-    cases_once(broker)?;
-    items_once(broker)?;
-    for ledger in LEDGERS {
-        same_records(&calm.net.broker, broker, ledger)?;
-    }
-    let (one, other) = (&calm.clients, &rough.clients);
-    ensure(one.answered == other.answered, Check::SameAnswer, || {
-        difference(&one.answered, &other.answered)
-    })?;
-    ensure(one.seen == other.seen, Check::SameMessages, || difference(&one.seen, &other.seen))?;
-    dead_letters(broker, &workload)?;
-    ledger::<IdentityMachine>(&rough)?;
-    ledger::<RoutingMachine>(&rough)?;
-    ledger::<NotificationMachine>(&rough)
+/// What a seed led to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Everything that does not hold.
+    pub violations: Vec<Violation>,
+    /// What went wrong in the rough world, and how often.
+    pub happened: BTreeMap<&'static str, u64>,
 }
 
-fn ledger<M: Machine>(world: &World) -> Checked {
-    same_fold::<M>(&world.net)?;
-    answers_kept::<M>(&world.net.broker, &world.clients.answered, &world.clients.sent)?;
-    twin::replay::<M>(&world.net, &world.clients.sent)
+/// Lives through a seed in both worlds, and looks at what is left.
+#[must_use]
+pub fn run(seed: u64, broken: Option<BrokenPromise>) -> Outcome {
+    let workload = Workload::new(seed);
+    let (mut calm, mut rough) = (World::calm(seed), World::rough(seed, broken));
+    let lived = [calm.live(&workload), rough.live(&workload)];
+    let ended = lived.iter().all(Result::is_ok);
+    let mut checks = Vec::from(lived);
+    checks.extend(LEDGERS.map(|ledger| no_late_records(&rough.net.broker, ledger)));
+    if ended {
+        checks.extend(at_the_end(&workload, &calm, &rough));
+    }
+    let violations = checks.into_iter().filter_map(Result::err).collect();
+    Outcome { violations, happened: rough.net.happened }
+}
+
+fn at_the_end(workload: &Workload, calm: &World, rough: &World) -> Vec<Checked> {
+    let broker = &rough.net.broker;
+    let mut checks = vec![
+        decided_once(broker, workload),
+        cases_once(broker),
+        items_once(broker),
+        dead_letters(broker, workload),
+        positions_noted(broker),
+    ];
+    checks.extend(LEDGERS.map(|ledger| same_records(&calm.net.broker, broker, ledger)));
+    let (wanted, found) = (&calm.clients, &rough.clients);
+    checks.push(same(Check::SameAnswer, &wanted.answered, &found.answered));
+    checks.push(same(Check::SameMessages, &wanted.seen, &found.seen));
+    checks.extend(ledger::<IdentityMachine>(rough));
+    checks.extend(ledger::<RoutingMachine>(rough));
+    checks.extend(ledger::<NotificationMachine>(rough));
+    checks
+}
+
+fn ledger<M: Machine>(world: &World) -> [Checked; 3] {
+    let (net, clients) = (&world.net, &world.clients);
+    [
+        same_fold::<M>(net),
+        answers_kept::<M>(&net.broker, &clients.answered, &clients.sent),
+        twin::replay::<M>(net, &clients.sent),
+    ]
 }
 
 /// The records of a ledger that count.
@@ -243,16 +261,17 @@ fn show(record: Option<&Same<'_>>) -> String {
     format!("{headers:?} {}", String::from_utf8_lossy(body))
 }
 
-fn difference<K: Ord + fmt::Debug, V: PartialEq + fmt::Debug>(
+fn same<K: Ord + fmt::Debug, V: PartialEq + fmt::Debug>(
+    check: Check,
     wanted: &BTreeMap<K, V>,
     found: &BTreeMap<K, V>,
-) -> String {
-    let keys: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
-    keys.into_iter()
-        .filter(|key| wanted.get(key) != found.get(key))
-        .map(|key| format!("{key:?}: wanted {:?}, found {:?}", wanted.get(key), found.get(key)))
-        .collect::<Vec<_>>()
-        .join("; ")
+) -> Checked {
+    let mut keys = wanted.keys().chain(found.keys());
+    let different = keys.find(|key| wanted.get(key) != found.get(key));
+    ensure(different.is_none(), check, || {
+        let key = different.expect("there is one");
+        format!("{key:?}: wanted {:?}, found {:?}", wanted.get(key), found.get(key))
+    })
 }
 
 fn dead_letters(broker: &SimBroker, workload: &Workload) -> Checked {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mainstem_bus::engine::{Answer, Applied, Ticket};
+use mainstem_bus::record::header;
 use mainstem_bus::{Machine as _, Record, topology};
 use mainstem_domain::access::{Caller, Role, Scope};
 use mainstem_notification::NotificationMachine;
@@ -144,7 +145,14 @@ enum Script {
     Calls { calls: VecDeque<Call>, again: bool },
     Case { case: String, stage: Stage },
     /// Items of one customer, in the order of the outbox.
-    Items { items: VecDeque<String>, outcome: Option<&'static str> },
+    Items { items: VecDeque<Item>, outcome: Option<&'static str> },
+}
+
+/// An item on the outbox, with the epoch of its record.
+#[derive(Debug)]
+struct Item {
+    id: String,
+    epoch: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -205,10 +213,10 @@ impl Clients {
 
     /// Reads answers and the two work queues, and asks what is to be asked.
     pub fn step(&mut self, net: &mut Net, nodes: &mut [Box<dyn Node>]) -> Result<(), Violation> {
+        self.read_queues(net);
         while let Some(told) = net.answers.pop_front() {
             self.told(net, told)?;
         }
-        self.read_queues(net);
         for index in 0..self.jobs.len() {
             self.go_on(index, net, nodes);
         }
@@ -234,8 +242,9 @@ impl Clients {
                 None => self.add(Script::Items { items: VecDeque::new(), outcome: None }),
             };
             self.senders.insert(customer, index);
+            let epoch = record.header(header::EPOCH).and_then(|epoch| epoch.parse().ok());
             if let Script::Items { items, .. } = &mut self.jobs[index].script {
-                items.push_back(item);
+                items.push_back(Item { id: item, epoch: epoch.unwrap_or_default() });
             }
         }
     }
@@ -326,7 +335,8 @@ impl Clients {
                 Some(_) => drop(items.pop_front()),
                 None => {
                     let body = answer.as_deref().unwrap_or_default().as_bytes();
-                    if text(body, "/delivery/state") == "DELIVERY_STATE_WAITING" {
+                    let waits = text(body, "/delivery/state") == "DELIVERY_STATE_WAITING";
+                    if waits && !decided_again(items) {
                         *outcome = Some(send(&mut self.taken_by_vendor, &mut self.seen, body));
                     } else {
                         items.pop_front();
@@ -390,7 +400,7 @@ impl Job {
                 Stage::Done => None,
             },
             Script::Items { items, outcome } => {
-                let item = items.front()?;
+                let item = &items.front()?.id;
                 let asked = match outcome {
                     None => method("GetDelivery", &json!({"item": item})),
                     Some(outcome) => {
@@ -404,6 +414,14 @@ impl Job {
             }
         }
     }
+}
+
+/// Whether the first item stands once more under a newer epoch. Its first record does not count
+/// then, and the items that were decided before it may come behind it.
+fn decided_again(items: &VecDeque<Item>) -> bool {
+    items.front().is_some_and(|first| {
+        items.iter().any(|item| item.id == first.id && item.epoch > first.epoch)
+    })
 }
 
 fn outcome_request(item: &str, outcome: &str) -> Value {

@@ -1,7 +1,7 @@
 //! One instance of one service: drives the engine as the shell on NATS does, one small step at a
 //! time, and dies, sleeps and comes back when the world says so.
 
-use mainstem_bus::engine::{Ask, Command, Engine, FoldError, Offered, Settings, Snapshot};
+use mainstem_bus::engine::{Ask, Command, Engine, FoldError, Folded, Offered, Settings, Snapshot};
 use mainstem_bus::{Call as Called, Machine, topology};
 use rand::Rng;
 
@@ -49,7 +49,9 @@ pub struct Instance<M: Machine> {
 
 /// From one start to the next.
 struct Life<M: Machine> {
+    id: InstanceId,
     engine: Engine<M>,
+    window: u64,
     leased: bool,
     writer: Option<Writer>,
     /// A snapshot that is being written.
@@ -74,23 +76,37 @@ impl<M: Machine> Instance<M> {
     }
 
     /// From the newest good snapshot, or from nothing.
-    fn start(&self, net: &Net) -> Life<M> {
+    fn start(&self, net: &mut Net) -> Life<M> {
         let bucket = topology::snapshots(M::SERVICE);
         let end = net.broker.last_sequence(M::LEDGER);
-        let newest = net
-            .broker
-            .objects(&bucket)
-            .rev()
-            .filter_map(|(_, bytes)| Snapshot::<M>::decode(bytes).ok())
-            .find(|snapshot| snapshot.sequence() <= end);
-        let engine = match newest {
+        let mut good = None;
+        let mut passed_over = false;
+        for (_, bytes) in net.broker.objects(&bucket).rev() {
+            good = Snapshot::<M>::decode(bytes).ok().filter(|found| found.sequence() <= end);
+            if good.is_some() {
+                break;
+            }
+            passed_over = true;
+        }
+        if passed_over {
+            net.note("a half snapshot was passed over");
+        }
+        let engine = match good {
             Some(snapshot) => {
+                net.note("an instance began from a snapshot");
                 let applied = net.configurations[snapshot.configuration()].clone();
                 Engine::restore(self.settings, snapshot.configured(applied))
             }
             None => Engine::new(self.settings),
         };
-        Life { engine, leased: false, writer: None, snapshot: None }
+        Life {
+            id: self.id,
+            engine,
+            window: self.settings.window as u64,
+            leased: false,
+            writer: None,
+            snapshot: None,
+        }
     }
 
     /// Begins anew from the ledger, as after every doubt.
@@ -219,13 +235,17 @@ impl<M: Machine> Life<M> {
         Ok(true)
     }
 
-    fn fold_one(&mut self, net: &Net) -> Result<bool, Violation> {
-        let Some(message) = net.broker.after(M::LEDGER, self.engine.sequence()) else {
+    fn fold_one(&mut self, net: &mut Net) -> Result<bool, Violation> {
+        let Some(message) = net.broker.after(M::LEDGER, self.engine.sequence()).cloned() else {
             return Ok(false);
         };
         loop {
-            match self.engine.fold(message) {
-                Ok(_) => return Ok(true),
+            match self.engine.fold(&message) {
+                Ok(Folded::Taken) => return Ok(true),
+                Ok(Folded::Void) => {
+                    net.note("a reader of its ledger voided a record");
+                    return Ok(true);
+                }
                 Err(FoldError::NeedsConfiguration(digest)) => {
                     self.engine.configure(net.configurations[&digest].clone());
                 }
@@ -238,7 +258,11 @@ impl<M: Machine> Life<M> {
 
     fn begin(&mut self, net: &mut Net) {
         self.engine.folded_to(net.broker.last_sequence(M::LEDGER));
+        let end = self.engine.sequence();
         self.engine.fence(net.now);
+        if self.engine.sequence() > end + 1 + self.window {
+            net.note("an input that was cut off was completed");
+        }
         let line = net.open_line(M::LEDGER);
         self.writer = Some(Writer { line, begun: false, sent: 0, acknowledged: 0, waited: 0 });
         self.pump(net);
@@ -277,12 +301,20 @@ impl<M: Machine> Life<M> {
             let Some((number, ack)) = net.receive(writer.line) else { break };
             writer.waited = 0;
             writer.acknowledged += 1;
-            if writer.acknowledged != number || self.engine.acknowledge(&ack).is_err() {
+            if writer.acknowledged != number {
+                net.note("a writer saw that an append was lost");
+                return false;
+            }
+            if self.engine.acknowledge(&ack).is_err() {
+                net.note(if writer.begun { "a writer was refused" } else { "a fence was refused" });
                 return false;
             }
         }
         if writer.sent == writer.acknowledged {
             writer.waited = 0;
+        }
+        if writer.waited >= PATIENCE {
+            net.note("a writer lost its patience");
         }
         writer.waited < PATIENCE
     }
@@ -310,18 +342,25 @@ impl<M: Machine> Life<M> {
             return;
         }
         let read = self.engine.positions().get(stream).sequence;
-        let Some(message) = net.broker.after(stream, read) else { return };
-        if let Offered::Unreadable(why) = self.engine.offer(stream, message, net.now) {
-            let message = message.clone();
-            net.bury(M::SERVICE, &format!("{stream}/{}", message.sequence), &why.0);
-            // Else it dies in between, or is too slow: the message comes again.
-            if !net.mishap(4) {
-                self.engine.skip(stream, &message, net.now);
+        let Some(message) = net.broker.after(stream, read).cloned() else { return };
+        match self.engine.offer(stream, &message, net.now) {
+            Offered::Taken => {}
+            Offered::Void => net.note("a reader of an upstream voided a record"),
+            Offered::Held { .. } => net.note("an effect waited for its cause"),
+            Offered::Unreadable(why) => {
+                net.bury(M::SERVICE, &format!("{stream}/{}", message.sequence), &why.0);
+                // Else it is too slow: the message comes again.
+                if !net.mishap(4) {
+                    self.engine.skip(stream, &message, net.now);
+                }
             }
         }
     }
 
     fn take(&mut self, net: &mut Net, call: &Call) {
+        if net.lease(M::SERVICE).is_some_and(|holder| holder != self.id) {
+            net.note("a writer without the lease was asked");
+        }
         let ask = match &call.asked {
             Asked::Configure(applied) => Ask::Configure(applied.clone()),
             Asked::Method { method, body } => {

@@ -11,6 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::broker::{Reply, SimBroker};
 
+/// An append came although its writer was gone.
+pub const LATE: &str = "an append came late";
+
 /// Tells lines apart.
 pub type LineId = usize;
 
@@ -45,6 +48,8 @@ pub struct Net {
     pub answers: VecDeque<Told>,
     /// Configurations by digest, as the object store has them.
     pub configurations: BTreeMap<String, Arc<Applied>>,
+    /// What has happened, and how often; shows that a test has tried what it claims to try.
+    pub happened: BTreeMap<&'static str, u64>,
     lines: BTreeMap<LineId, Line>,
     next_line: LineId,
     leases: BTreeMap<&'static str, InstanceId>,
@@ -74,6 +79,7 @@ impl Net {
             calm,
             answers: VecDeque::new(),
             configurations: BTreeMap::from([(String::new(), Arc::default())]),
+            happened: BTreeMap::new(),
             lines: BTreeMap::new(),
             next_line: 0,
             leases: BTreeMap::new(),
@@ -89,6 +95,11 @@ impl Net {
     /// True once in `times`; never in a calm world.
     pub fn mishap(&mut self, times: u32) -> bool {
         !self.calm && self.rng.random_ratio(1, times)
+    }
+
+    /// Takes note that this has happened.
+    pub fn note(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
     }
 
     /// A connection that appends to `stream`.
@@ -151,6 +162,9 @@ impl Net {
                 Reply::Refused { code, reason } => Ack::Refused(format!("{reason} ({code})")),
             };
             line.replies.push_back((number, ack));
+            if !line.open {
+                *self.happened.entry(LATE).or_default() += 1;
+            }
         }
         true
     }

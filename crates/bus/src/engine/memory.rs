@@ -10,7 +10,7 @@ use crate::positions::{Epoch, Positions};
 use crate::record::{Record, Unreadable, carried, header};
 
 /// How long the same request gets the same answer.
-pub const RECEIPTS_FOR: Duration = Duration::from_secs(24 * 3600);
+pub const RECEIPTS_FOR: Duration = Duration::from_hours(24);
 
 /// Everything that is folded from a ledger: the decider's state, and what the engine itself
 /// remembers.

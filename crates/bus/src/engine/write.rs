@@ -124,7 +124,7 @@ impl<M: Machine> Engine<M> {
             message: Some(message),
             positions,
         };
-        self.append(&cause, decision.events, Vec::new(), None, now);
+        self.append(&cause, &decision.events, Vec::new(), None, now);
         Offered::Taken
     }
 
@@ -147,7 +147,7 @@ impl<M: Machine> Engine<M> {
         }
         let id = format!("due/{deadline}/{}", self.memory.decided);
         let cause = self.own_cause("due", &id);
-        self.append(&cause, decision.events, Vec::new(), None, now);
+        self.append(&cause, &decision.events, Vec::new(), None, now);
         true
     }
 
@@ -172,25 +172,24 @@ impl<M: Machine> Engine<M> {
                 (decision.events, answer)
             }
             Ask::Configure(applied) => {
-                match applied.configuration.check() {
-                    Err(refusal) => (Vec::new(), Err(refusal)),
-                    Ok(()) => {
-                        let digest = applied.digest.clone();
-                        let body = json(&ConfigurationBody { digest: digest.clone() });
-                        let mut events = Vec::new();
-                        if self.memory.configuration != digest {
-                            own.push(own_draft::<M>(
-                                topology::CONFIGURATION,
-                                kind::CONFIGURATION,
-                                body.clone(),
-                            ));
-                            self.applied = applied;
-                            self.memory.configuration = digest;
-                            let configured = InputOf::<M>::from(Wakeup::Configured);
-                            events = self.decide(&configured, now).events;
-                        }
-                        (events, Ok(body))
+                if let Err(refusal) = applied.configuration.check() {
+                    (Vec::new(), Err(refusal))
+                } else {
+                    let digest = applied.digest.clone();
+                    let body = json(&ConfigurationBody { digest: digest.clone() });
+                    let mut events = Vec::new();
+                    if self.memory.configuration != digest {
+                        own.push(own_draft::<M>(
+                            topology::CONFIGURATION,
+                            kind::CONFIGURATION,
+                            body.clone(),
+                        ));
+                        self.applied = applied;
+                        self.memory.configuration = digest;
+                        let configured = InputOf::<M>::from(Wakeup::Configured);
+                        events = self.decide(&configured, now).events;
                     }
+                    (events, Ok(body))
                 }
             }
         };
@@ -205,7 +204,7 @@ impl<M: Machine> Engine<M> {
         let receipt =
             request_id.map(|request_id| Receipt { request_id, hash, answer: answer.clone() });
         if receipt.is_some() || !events.is_empty() || !own.is_empty() {
-            self.append(&cause, events, own, receipt, now);
+            self.append(&cause, &events, own, receipt, now);
         }
         self.answer(ticket, answer);
     }
@@ -222,7 +221,7 @@ impl<M: Machine> Engine<M> {
         }
         let cause = self.own_cause("position", &format!("position/{}", self.memory.sequence));
         let draft = own_draft::<M>(topology::POSITION, kind::POSITION, "{}".to_owned());
-        self.append(&cause, Vec::new(), vec![draft], None, now);
+        self.append(&cause, &[], vec![draft], None, now);
     }
 
     /// The next append to send now, if the window has room.
@@ -327,7 +326,7 @@ impl<M: Machine> Engine<M> {
     fn append(
         &mut self,
         cause: &Cause<'_>,
-        events: Vec<EventOf<M>>,
+        events: &[EventOf<M>],
         own: Vec<Draft>,
         receipt: Option<Receipt>,
         now: At,
@@ -358,7 +357,7 @@ impl<M: Machine> Engine<M> {
                 None => together = true,
             }
         }
-        for event in &events {
+        for event in events {
             M::Decider::evolve(&mut self.memory.state, event, at);
         }
         let seed = seed::<M>(cause);

@@ -63,15 +63,14 @@ impl Bus {
             .request_timeout(Some(REQUEST_TIMEOUT))
             .subscription_capacity(64 * 1024)
             .reconnect_delay_callback(|attempts| {
-                Duration::from_millis(50 * (1 << attempts.min(5)) as u64)
+                Duration::from_millis(50 << attempts.min(5))
             })
             // A permission violation shows here and nowhere else.
             .event_callback(|event| async move {
-                match event {
-                    Event::Connected => tracing::info!("connected to NATS"),
-                    Event::Disconnected => tracing::warn!("lost the connection to NATS"),
-                    Event::ServerError(error) => tracing::error!(%error, "NATS refuses"),
-                    other => tracing::info!(event = %other, "NATS"),
+                if let Event::ServerError(error) = event {
+                    tracing::error!(%error, "NATS refuses");
+                } else {
+                    tracing::info!(%event, "NATS");
                 }
             });
         if !login.user.is_empty() {

@@ -270,9 +270,14 @@ fn digest_value(value: &serde_json::Value, digest: &mut Sha256) {
         }
         serde_json::Value::Array(values) => {
             digest.update(b"[");
-            values.iter().for_each(|value| digest_value(value, digest));
+            for value in values {
+                digest_value(value, digest);
+            }
             digest.update(b"]");
         }
-        plain => digest.update(plain.to_string().as_bytes()),
+        plain @ (serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_)) => digest.update(plain.to_string().as_bytes()),
     }
 }

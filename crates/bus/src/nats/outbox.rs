@@ -16,7 +16,7 @@ use crate::trace::TraceContext;
 const DURABLE: &str = "sender";
 
 /// An item that is neither taken off nor given back for this long is handed out again.
-const ACK_WAIT: Duration = Duration::from_secs(60);
+const ACK_WAIT: Duration = Duration::from_mins(1);
 
 /// Items to send, as the work queue gives them: at least once each.
 pub struct Outbox {
@@ -64,7 +64,7 @@ impl Outbox {
             stream.create_consumer(config).await.map_err(|error| fail(&error))?;
         let messages = consumer
             .stream()
-            .max_messages_per_batch(64)
+            .max_messages_per_batch(8)
             .expires(Duration::from_secs(10))
             .messages()
             .await

@@ -96,10 +96,14 @@ pub async fn provision(bus: &Bus, replicas: usize) -> Result<Vec<Change>, Provis
 async fn existing(bus: &Bus, name: &str) -> Result<Option<Config>, ProvisionError> {
     match bus.jetstream.get_stream(name).await {
         Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
-        Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(inner) if inner.code() == 404 => Ok(None),
-            _ => Err(broker(name, error)),
-        },
+        Err(error) => {
+            if let GetStreamErrorKind::JetStream(inner) = error.kind()
+                && inner.code() == 404
+            {
+                return Ok(None);
+            }
+            Err(broker(name, error))
+        }
     }
 }
 

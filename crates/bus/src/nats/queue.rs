@@ -13,7 +13,7 @@ use crate::nats::{Bus, PublishError};
 use crate::topology;
 
 /// A case that is neither taken off nor given up for this long is offered again.
-const ACK_WAIT: Duration = Duration::from_secs(60);
+const ACK_WAIT: Duration = Duration::from_mins(1);
 
 /// The cases on offer on one queue, at least once each. All workers of the queue share it.
 ///
@@ -75,14 +75,12 @@ impl CaseQueue {
                     continue;
                 }
             };
-            // The broker makes the subject out of routing's, so it always names a case.
-            match message.subject.rsplit('.').next().and_then(|word| word.parse().ok()) {
-                Some(case) => {
-                    let body = message.payload.clone();
-                    return Some(QueuedCase { case, body, message });
-                }
-                None => tracing::error!("an item of QUEUES names no case; it is left there"),
+            // The broker makes the subject out of routing's, so it names a case.
+            let case = message.subject.rsplit('.').next().and_then(|word| word.parse().ok());
+            if let Some(case) = case {
+                return Some(QueuedCase { case, body: message.payload.clone(), message });
             }
+            tracing::error!("an item of QUEUES names no case; it is left there");
         }
     }
 }

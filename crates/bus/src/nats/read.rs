@@ -86,10 +86,9 @@ impl Log {
             read: position.sequence,
             found,
         };
-        let info = self.info().await?;
-        let last = info.state.last_sequence;
-        if last < position.sequence {
-            return Err(lost(format!("but it ends at {last}")));
+        let end = self.info().await?.state.last_sequence;
+        if end < position.sequence {
+            return Err(lost(format!("but it ends at {end}")));
         }
         // The message itself may be gone: deleted, or expired. Then its neighbours tell.
         let next = match self.stream.get_raw_message(position.sequence).await {
@@ -169,7 +168,9 @@ impl Log {
         let config = OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next },
             max_batch: 1_000,
-            max_expires: Duration::from_secs(30),
+            // The server shows twice in this time that it is there; when messages were lost with a
+            // connection, that is how soon they are asked for again.
+            max_expires: Duration::from_secs(4),
             ..OrderedConfig::default()
         };
         let consumer: Consumer<OrderedConfig> = self

@@ -80,9 +80,12 @@ impl Configurations {
         if digest.is_empty() {
             return Ok(Arc::default());
         }
-        let mut object = self.bucket.get(digest).await.map_err(|error| match error.kind() {
-            GetErrorKind::NotFound => StoreError::NoConfiguration(digest.to_owned()),
-            _ => broker(topology::CONFIGURATIONS, error),
+        let mut object = self.bucket.get(digest).await.map_err(|error| {
+            if error.kind() == GetErrorKind::NotFound {
+                StoreError::NoConfiguration(digest.to_owned())
+            } else {
+                broker(topology::CONFIGURATIONS, error)
+            }
         })?;
         let mut bytes = Vec::new();
         object

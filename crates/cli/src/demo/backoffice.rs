@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use futures::stream::{self, FuturesUnordered};
 use futures::StreamExt as _;
+use futures::stream::{self, FuturesUnordered};
 use mainstem_bus::nats::{Bus, CaseQueue, QueuedCase, ServiceClient};
 use mainstem_domain::QueueId;
 use mainstem_proto::wire::routing::{
@@ -13,7 +13,7 @@ use super::stage::Stage;
 use crate::operator::{call, connect};
 
 /// How many cases one unit has in work.
-const WORKERS: usize = 8;
+const WORKERS: usize = 16;
 /// A case takes from so long to four times as long, by the clock of the day.
 const LEAST_WORK: Duration = Duration::from_secs(20);
 
@@ -35,7 +35,8 @@ pub(super) async fn work(stage: &Stage) -> anyhow::Error {
 async fn unit(stage: &Stage, bus: &Bus, queue: &QueueId) -> anyhow::Result<()> {
     let routing = ServiceClient::new(bus.clone(), &stage.secret.of(&format!("unit/{queue}")));
     let cases = CaseQueue::open(bus, queue).await.with_context(|| format!("queue {queue}"))?;
-    let cases = stream::unfold(cases, async |mut cases| cases.next().await.map(|case| (case, cases)));
+    let cases =
+        stream::unfold(cases, async |mut cases| cases.next().await.map(|case| (case, cases)));
     let mut worked = cases.map(|case| one(stage, &routing, case)).buffer_unordered(WORKERS).boxed();
     while let Some(worked) = worked.next().await {
         worked.with_context(|| format!("queue {queue}"))?;

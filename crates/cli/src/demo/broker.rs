@@ -20,6 +20,7 @@ pub(super) async fn start(
     };
     write("nats-users.conf", &permissions::server_users())?;
     let store = folder.join("jetstream");
+    let store = store.to_string_lossy();
     write(
         "nats.conf",
         &format!(

@@ -19,7 +19,11 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts a program with the arguments and the environment of `command` and nothing else.
-    pub(super) fn start(name: &'static str, mut command: Command, log: &Path) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        name: &'static str,
+        mut command: Command,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let file = std::fs::File::create(log)
             .with_context(|| format!("cannot write {}", log.display()))?;
         let program = command.as_std().get_program().to_owned();
@@ -30,7 +34,9 @@ impl Program {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}; name another {name} by --{name}", program.display()))?;
+            .with_context(|| {
+                format!("cannot start {}; name another {name} by --{name}", program.display())
+            })?;
         Ok(Self { name, child, log: log.to_owned() })
     }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use mainstem_line_sandbox::{PlayRequest, Progress as Played};
 use mainstem_proto::wire::identity::identity_service_client::IdentityServiceClient;
 use mainstem_proto::wire::identity::{AttachIdentifierRequest, MergeCustomersRequest};
@@ -18,6 +18,9 @@ const REDELIVER_PERCENT: u8 = 5;
 /// Customers that the desk works on; the first two pairs turn out to be one person each.
 const DESK: usize = 6;
 const MERGED: usize = 2;
+/// On a shorter day so many customers with a case may never come, and the desk stays closed.
+const DESK_OPENS_AT: u64 = 100;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What customers do, and what a person at the central desk does meanwhile.
 #[derive(Clone, Copy)]
@@ -64,8 +67,12 @@ impl Day {
 
     /// Gives some customers a phone number and finds out that some are the same person, over gRPC.
     pub(super) async fn desk(&self, stage: &Stage) -> anyhow::Result<()> {
+        if self.events < DESK_OPENS_AT {
+            return Ok(());
+        }
         let mut routing = RoutingServiceClient::new(channel(stage.running.routing.grpc).await?);
-        let mut identity = IdentityServiceClient::new(channel(stage.running.identity_merge.grpc).await?);
+        let mut identity =
+            IdentityServiceClient::new(channel(stage.running.identity_merge.grpc).await?);
         let customers = async {
             loop {
                 let page = ListCasesRequest { page_size: 100, ..ListCasesRequest::default() };
@@ -77,11 +84,11 @@ impl Day {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
-        // A very short day has too few customers with a case, and then the desk has nothing to do.
-        let Ok(customers) = tokio::time::timeout(Duration::from_secs(10), customers).await else {
-            return Ok(());
-        };
-        let customers = customers.context("the desk looks for customers")?;
+        let customers = tokio::time::timeout(PATIENCE, customers)
+            .await
+            .map_err(|_| anyhow!("fewer than {DESK} customers have a case"))
+            .flatten()
+            .context("the desk looks for customers")?;
         for (number, customer) in customers.iter().enumerate() {
             let request = AttachIdentifierRequest {
                 request_id: format!("desk-phone-{number}"),

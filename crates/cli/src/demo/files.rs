@@ -32,9 +32,7 @@ const SPEED: u32 = 60;
 const OPENING: &str = "2026-11-21T02:00:00Z";
 
 pub(super) fn clock(now: At) -> String {
-    format!(
-        "[clock]\nspeed = {SPEED}.0\norigin_real = \"{now}\"\norigin_virtual = \"{OPENING}\"\n"
-    )
+    format!("[clock]\nspeed = {SPEED}.0\norigin_real = \"{now}\"\norigin_virtual = \"{OPENING}\"\n")
 }
 
 /// Who may call: the operator, the sender, and one unit for each queue.
@@ -89,9 +87,9 @@ pub(super) struct Places<'a> {
 /// Mainstem's configuration: every service on a free port of this machine.
 pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> String {
     let Places { nats, line, callers, channels } = places;
-    let user = |name: &str| {
-        format!("nats_user = \"{name}\"\nnats_password = \"{}\"", secret.of(name))
-    };
+    let (callers, channels) = (callers.to_string_lossy(), channels.to_string_lossy());
+    let user =
+        |name: &str| format!("nats_user = \"{name}\"\nnats_password = \"{}\"", secret.of(name));
     let mut text = format!("{clock}\n[nats]\nurl = \"{nats}\"\n\n[callers]\nfile = {callers:?}\n");
     for (section, name) in [
         ("identity_merge", "identity-merge"),
@@ -119,7 +117,6 @@ pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> Strin
 mod tests {
     use std::path::Path;
 
-    use mainstem_line_sandbox as _;
     use mainstem_runtime::{Callers, Config};
 
     use super::*;

@@ -40,7 +40,9 @@ impl Progress {
 
     /// Clears the line.
     pub(super) fn end(&self) {
-        if self.terminal && self.last.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self.terminal
+            && self.last.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+        {
             let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
         }
     }

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use anyhow::bail;
+use mainstem_bus::Position;
 use mainstem_bus::nats::{Bus, Log};
 use mainstem_bus::topology::{CUSTOMER, INBOUND, OUTBOX, QUEUES, ROUTING};
-use mainstem_bus::Position;
 use mainstem_proto::wire::engine::{GetStatusRequest, GetStatusResponse};
 use mainstem_proto::wire::routing::{CaseState, ListCasesRequest, ListCasesResponse};
 
@@ -13,7 +13,7 @@ use crate::report::{self, Seen};
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// A small day takes seconds; a large one is given a second more for each so many events.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const EVENTS_PER_SECOND: u64 = 20;
 
 /// Who reads what; a reader that has read its streams to their ends has nothing left to do.
@@ -64,7 +64,8 @@ async fn look(stage: &Stage) -> anyhow::Result<Vec<String>> {
         }
     }
     for (state, name) in [(CaseState::Open, "open"), (CaseState::Accepted, "in work")] {
-        let request = ListCasesRequest { state: state.into(), page_size: 500, ..ListCasesRequest::default() };
+        let request =
+            ListCasesRequest { state: state.into(), page_size: 500, ..ListCasesRequest::default() };
         let found: ListCasesResponse = operator.call("routing", "list-cases", &request).await?;
         if !found.cases.is_empty() {
             waits_for.push(format!("{} cases are {name}", found.cases.len()));

@@ -5,15 +5,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::Context as _;
 use mainstem_domain::At;
 use mainstem_domain::configuration::Configuration;
+use mainstem_runtime::Process;
 use mainstem_runtime::config::Config;
 use mainstem_runtime::service::wall_clock;
-use mainstem_runtime::Process;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::broker;
 use super::child::Program;
 use super::files::{self, Places, Secret};
-use super::broker;
 use crate::operator::{Operator, connect};
 use crate::{provision, tree, up};
 
@@ -42,9 +42,16 @@ pub(super) fn example() -> Vec<tree::File> {
             [$(($name, include_str!(concat!("../../../../deploy/example/", $name)))),*]
         };
     }
-    files!("brands.yaml", "channels.yaml", "queues.yaml", "rules.yaml", "stores.yaml", "templates.yaml")
-        .map(|(name, text)| (format!("deploy/example/{name}"), text.to_owned()))
-        .into()
+    files!(
+        "brands.yaml",
+        "channels.yaml",
+        "queues.yaml",
+        "rules.yaml",
+        "stores.yaml",
+        "templates.yaml"
+    )
+    .map(|(name, text)| (format!("deploy/example/{name}"), text.to_owned()))
+    .into()
 }
 
 impl Stage {
@@ -52,8 +59,7 @@ impl Stage {
     pub(super) async fn set(nats_server: &Path, sandbox: &Path, seed: u64) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("mainstem-demo-").context("cannot make a folder")?;
         log_to(&folder.path().join("services.log"))?;
-        let set = Self::set_in(&folder, nats_server, sandbox, seed).await;
-        match set {
+        match Box::pin(Self::set_in(&folder, nats_server, sandbox, seed)).await {
             Ok(stage) => Ok(Self { folder: Some(folder), ..stage }),
             Err(error) => {
                 keep_logs(folder);
@@ -94,7 +100,7 @@ impl Stage {
         }
         let operator = Operator::connect(&config).await?;
         let process = Process::new(config)?;
-        let running = up::start(&process).await?;
+        let running = Box::pin(up::start(&process)).await?;
         let programs = vec![platform, broker];
         Ok(Self { example, secret, process, running, operator, nats, line, programs, folder: None })
     }

@@ -91,7 +91,11 @@ impl Tally {
     ///
     /// # Errors
     /// A record of a ledger that is not what its writer writes.
-    pub(crate) fn take(&mut self, stream: &'static str, message: &Stored) -> Result<(), Unreadable> {
+    pub(crate) fn take(
+        &mut self,
+        stream: &'static str,
+        message: &Stored,
+    ) -> Result<(), Unreadable> {
         if stream == INBOUND {
             self.inbound(message);
             return Ok(());
@@ -220,3 +224,6 @@ impl Tally {
 fn count(items: impl Iterator) -> u64 {
     items.fold(0, |count, _| count + 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub fn refusal_from(status: &Status) -> Refusal {
     let refusal = |reason: &str| Refusal::new(kind(status.code()), reason, status.message());
     let details = status.get_error_details();
     let Some(info) = details.error_info().filter(|info| info.domain == DOMAIN) else {
-        return refusal("NOT_FROM_MAINSTEM").with("grpc_code", format!("{:?}", status.code()));
+        return refusal("NOT_FROM_MAINSTEM").with("grpc_code", &format!("{:?}", status.code()));
     };
     let violations = details.bad_request().map(|request| {
         let violations = request.field_violations.iter();

@@ -13,6 +13,7 @@ use opentelemetry::trace::{
     TraceId, TraceState, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue};
+use mainstem_bus::TraceContext;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
 
 /// Set once, when exporting starts.
@@ -54,6 +55,33 @@ pub fn export_span(span: FixedSpan) {
     if let Some(tracer) = TRACER.get() {
         export(tracer, span);
     }
+}
+
+/// Exports the span `context`, which began at `start` and ends now.
+pub fn finish_span(
+    name: &'static str,
+    kind: SpanKind,
+    context: TraceContext,
+    parent: Option<TraceContext>,
+    start: Option<SystemTime>,
+    attributes: Vec<KeyValue>,
+) {
+    let Some(start) = start else { return };
+    export_span(FixedSpan {
+        name: name.into(),
+        kind,
+        trace_id: context.trace_id,
+        span_id: context.span_id,
+        parent: parent.map(|parent| parent.span_id),
+        start,
+        end: crate::service::wall_clock(),
+        attributes,
+    });
+}
+
+/// The moment, if spans are exported: for [`finish_span`].
+pub fn start_span() -> Option<SystemTime> {
+    exporting().then(crate::service::wall_clock)
 }
 
 pub(super) fn export_to(tracer: SdkTracer) {

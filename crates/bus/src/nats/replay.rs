@@ -1,0 +1,196 @@
+use std::sync::Arc;
+
+use mainstem_domain::{At, Decider};
+use serde::Serialize;
+
+use crate::engine::{Applied, kind};
+use crate::machine::{Machine, Upstream};
+use crate::nats::{Bus, Configurations, HostError, Log};
+use crate::positions::{Epoch, Position, Positions};
+use crate::record::{Stored, header};
+
+/// What a replay found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Replayed {
+    /// Messages of upstreams that were decided again.
+    pub inputs: u64,
+    /// Inputs of which other records came.
+    pub differences: Vec<Difference>,
+}
+
+/// One input that would be decided otherwise. Shows subjects and kinds, and no content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The input, as `<STREAM>=<sequence>`.
+    pub input: String,
+    /// What stands in the ledger.
+    pub recorded: Vec<String>,
+    /// What would stand there.
+    pub replayed: Vec<String>,
+}
+
+/// Decides the past again, under another configuration or, without one, under those that were in
+/// force; the latter finds nothing unless the rules in this program have changed.
+///
+/// Inputs come in the order in which they were decided, at the times that were recorded. Commands
+/// are not in the log; what they led to is taken as it stands.
+///
+/// # Errors
+/// When a stream cannot be read; see [`HostError`].
+pub async fn replay<M: Machine>(
+    bus: &Bus,
+    configuration: Option<Arc<Applied>>,
+) -> Result<Replayed, HostError> {
+    let configurations =
+        Configurations::open(bus).await.map_err(|error| HostError::Setup(error.to_string()))?;
+    let mut ledger = Feed::open(bus, M::LEDGER, true).await?;
+    let mut upstreams = Vec::new();
+    for Upstream { stream, ledger } in M::UPSTREAMS {
+        upstreams.push(Feed::open(bus, stream, *ledger).await?);
+    }
+    let mut past = Past::<M> {
+        state: <M::Decider as Decider>::State::default(),
+        applied: configuration.clone().unwrap_or_default(),
+        found: Replayed::default(),
+    };
+    let mut group: Vec<Stored> = Vec::new();
+    loop {
+        let next = ledger.next_until(u64::MAX).await?;
+        let same = next.as_ref().is_some_and(|next| {
+            group.first().is_none_or(|first| {
+                [header::CAUSE, header::POSITIONS]
+                    .iter()
+                    .all(|name| first.record.header(name) == next.record.header(name))
+            })
+        });
+        if !same && !group.is_empty() {
+            let records = std::mem::take(&mut group);
+            if let Some(digest) = digest(&records).filter(|_| configuration.is_none()) {
+                let applied = configurations.get(&digest).await;
+                past.applied = applied.map_err(|error| HostError::Setup(error.to_string()))?;
+            }
+            past.decide(&records, &mut upstreams).await?;
+        }
+        match next {
+            Some(next) => group.push(next),
+            None => return Ok(past.found),
+        }
+    }
+}
+
+struct Past<M: Machine> {
+    state: <M::Decider as Decider>::State,
+    applied: Arc<Applied>,
+    found: Replayed,
+}
+
+impl<M: Machine> Past<M> {
+    /// Decides what was read up to these records, which are of one input.
+    async fn decide(&mut self, records: &[Stored], feeds: &mut [Feed]) -> Result<(), HostError> {
+        let Some(first) = records.first() else { return Ok(()) };
+        let header = |name: &str| first.record.header(name).unwrap_or_default();
+        let at = At::parse(header(header::RECORDED_TIME)).unwrap_or_default();
+        let positions: Positions = header(header::POSITIONS).parse().unwrap_or_default();
+        let cause = header(header::CAUSE).to_owned();
+        let recorded: Vec<_> =
+            records.iter().filter(|message| !message.record.kind().starts_with(kind::OWN)).collect();
+        let mut caused = None;
+        for feed in feeds {
+            let until = positions.get(feed.stream).sequence;
+            while let Some(message) = feed.next_until(until).await? {
+                if format!("{}={}", feed.stream, message.sequence) == cause {
+                    caused = Some((feed.stream, message));
+                } else {
+                    self.input(feed.stream, &message, &[], at);
+                }
+            }
+        }
+        match caused {
+            Some((stream, message)) => self.input(stream, &message, &recorded, at),
+            None => {
+                for message in recorded {
+                    if let Ok(event) = M::decode(message) {
+                        M::Decider::evolve(&mut self.state, &event, at);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, stream: &str, message: &Stored, recorded: &[&Stored], at: At) {
+        if message.record.kind().starts_with(kind::OWN) {
+            return;
+        }
+        let Ok(Some(input)) = M::input(stream, message) else { return };
+        self.found.inputs += 1;
+        let configuration = &self.applied.configuration;
+        let events = M::Decider::decide(&self.state, configuration, &input, at).events;
+        let drafts: Vec<_> = events.iter().map(|event| M::encode(event, Some(message))).collect();
+        let equal = drafts.len() == recorded.len()
+            && drafts.iter().zip(recorded).all(|(draft, message)| {
+                let record = &message.record;
+                draft.subject == record.subject
+                    && draft.kind == record.kind()
+                    && draft.body == record.body
+            });
+        if !equal {
+            let shown = |subject: &str, kind: &str| format!("{kind} on {subject}");
+            self.found.differences.push(Difference {
+                input: format!("{stream}={}", message.sequence),
+                recorded: recorded
+                    .iter()
+                    .map(|message| shown(&message.record.subject, message.record.kind()))
+                    .collect(),
+                replayed: drafts.iter().map(|draft| shown(&draft.subject, &draft.kind)).collect(),
+            });
+        }
+        for event in &events {
+            M::Decider::evolve(&mut self.state, event, at);
+        }
+    }
+}
+
+fn digest(records: &[Stored]) -> Option<String> {
+    let message = records.iter().find(|message| message.record.kind() == kind::CONFIGURATION)?;
+    let body: serde_json::Value = serde_json::from_slice(&message.record.body).ok()?;
+    Some(body["digest"].as_str()?.to_owned())
+}
+
+/// One stream from its start to what is its end now, without what does not count.
+struct Feed {
+    stream: &'static str,
+    log: Log,
+    ledger: bool,
+    epoch: Epoch,
+    read: u64,
+    end: u64,
+    ahead: Option<Stored>,
+}
+
+impl Feed {
+    async fn open(bus: &Bus, stream: &'static str, ledger: bool) -> Result<Self, HostError> {
+        let opened = Log::open(bus, stream, Position::default()).await;
+        let mut log = opened.map_err(HostError::Upstream)?;
+        let (_, end) = log.end().await.map_err(HostError::Upstream)?;
+        Ok(Self { stream, log, ledger, epoch: Epoch::default(), read: 0, end, ahead: None })
+    }
+
+    async fn next_until(&mut self, until: u64) -> Result<Option<Stored>, HostError> {
+        loop {
+            if self.ahead.is_none() && self.read < self.end {
+                let message = self.log.next().await.map_err(HostError::Upstream)?;
+                self.read = message.sequence;
+                self.ahead = Some(message);
+            }
+            let Some(message) = self.ahead.take_if(|message| message.sequence <= until) else {
+                return Ok(None);
+            };
+            let record = &message.record;
+            let carried = record.header(header::EPOCH).and_then(|text| text.parse().ok());
+            if !self.ledger || self.epoch.admit(carried, record.kind() == kind::EPOCH) {
+                return Ok(Some(message));
+            }
+        }
+    }
+}

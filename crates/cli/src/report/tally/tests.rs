@@ -1,0 +1,214 @@
+use mainstem_bus::engine::kind;
+use mainstem_bus::{Draft, Headers, Record};
+use mainstem_domain::person::Address;
+use mainstem_domain::{At, ChannelId, CustomerId};
+
+use super::*;
+
+/// Writes streams as ingress and the services do.
+#[derive(Default)]
+struct World {
+    tally: Tally,
+    sequence: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self::default();
+        for ledger in [CUSTOMER, ROUTING, NOTIFICATION] {
+            world.epoch(ledger, 1);
+        }
+        world
+    }
+
+    fn store(
+        &mut self,
+        stream: &'static str,
+        subject: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) {
+        let mut all = Headers::default();
+        for (name, value) in headers {
+            all.set(*name, *value);
+        }
+        self.sequence += 1;
+        let record =
+            Record { subject: subject.to_owned(), headers: all, body: body.to_owned().into() };
+        let message = Stored { sequence: self.sequence, stored_at: 0, record };
+        self.tally.take(stream, &message).unwrap();
+    }
+
+    fn epoch(&mut self, ledger: &'static str, number: u64) {
+        let number = number.to_string();
+        self.store(ledger, "x", &[(header::TYPE, kind::EPOCH), (header::EPOCH, &number)], "{}");
+    }
+
+    fn draft(&mut self, ledger: &'static str, epoch: &str, draft: &Draft) {
+        let mut headers = vec![(header::TYPE, &*draft.kind), (header::EPOCH, epoch)];
+        headers.extend(draft.headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let body = String::from_utf8(draft.body.to_vec()).unwrap();
+        self.store(ledger, &draft.subject, &headers, &body);
+    }
+
+    fn inbound(&mut self, channel: &str, person: &str, id: &str) {
+        let kind = "mainstem.channel.line.message.v1";
+        let headers = [(header::TYPE, kind), (header::CHANNEL, channel), (header::ID, id)];
+        self.store(INBOUND, &["in", person].join("."), &headers, "{}");
+    }
+
+    fn identity(&mut self, epoch: &str, event: &identity::Event) {
+        self.draft(CUSTOMER, epoch, &IdentityMachine::encode(event, None));
+    }
+
+    fn placed(&mut self, channel: &str, id: &str) {
+        let event = identity::Event::Channel {
+            customer: Some(CustomerId::derive("c")),
+            channel: channel.parse().unwrap(),
+            event: id.parse().unwrap(),
+        };
+        self.identity("1", &event);
+    }
+
+    fn routing(&mut self, event: &routing::Event) {
+        self.draft(ROUTING, "1", &RoutingMachine::encode(event, None));
+    }
+
+    fn notification(&mut self, event: &notification::Event) {
+        self.draft(NOTIFICATION, "1", &NotificationMachine::encode(event, None));
+    }
+
+    fn finish(self) -> Report {
+        self.tally.finish(Seen::default())
+    }
+}
+
+fn case(queue: &str) -> routing::Case {
+    routing::Case {
+        customer: CustomerId::derive("c"),
+        channel: "line-1".parse().unwrap(),
+        brand: None,
+        store: None,
+        queue: queue.parse().unwrap(),
+        priority: mainstem_domain::configuration::Priority::P3,
+        rule: "r".to_owned(),
+        opened_by: "e".parse().unwrap(),
+        opened_at: At::from_millis(0),
+        stage: routing::Stage::Open,
+    }
+}
+
+fn item(way: Way) -> notification::Item {
+    let channel: ChannelId = "line-1".parse().unwrap();
+    notification::Item {
+        customer: CustomerId::derive("c"),
+        address: Address { channel, user: "U1".to_owned() },
+        way,
+        text: "hi".to_owned(),
+        asked_at: At::from_millis(0),
+        outcome: None,
+    }
+}
+
+#[test]
+fn a_good_day_has_nothing_that_should_not_be() {
+    let mut world = World::new();
+    for id in ["a", "b"] {
+        world.inbound("line-1", "p", id);
+    }
+    let (one, other) = (CustomerId::derive("1"), CustomerId::derive("2"));
+    for customer in [one, other] {
+        let identifiers = vec!["phone:+886912345678".parse().unwrap()];
+        world.identity("1", &identity::Event::Created { customer, identifiers });
+    }
+    world.identity("1", &identity::Event::Merged { survivor: one, absorbed: other });
+    world.placed("line-1", "a");
+    world.placed("line-1", "b");
+    let id = CaseId::derive("k");
+    world.routing(&routing::Event::Opened { id, case: case("repair") });
+    world.routing(&routing::Event::Queued { id, case: case("repair") });
+    let by = "unit/x".to_owned();
+    world.routing(&routing::Event::Resolved { id, customer: one, by });
+    let (reply, push, waiting) = (ItemId::derive("r"), ItemId::derive("p"), ItemId::derive("w"));
+    let token = "t".to_owned();
+    world
+        .notification(&notification::Event::Queued { id: reply, item: item(Way::Reply { token }) });
+    for id in [push, waiting] {
+        world.notification(&notification::Event::Queued { id, item: item(Way::Push) });
+    }
+    for id in [reply, push] {
+        let outcome = Outcome::Sent;
+        world.notification(&notification::Event::Settled { id, customer: one, outcome });
+    }
+    let expected = Report {
+        accepted: 2,
+        by_kind: [("mainstem.channel.line.message.v1".to_owned(), 2)].into(),
+        customers: 1,
+        merges: 1,
+        cases_by_queue: [("repair".to_owned(), 1)].into(),
+        cases_resolved: 1,
+        replies_delivered: 1,
+        pushes_delivered: 1,
+        deliveries_waiting: 1,
+        ..Report::default()
+    };
+    assert_eq!(world.finish(), expected);
+}
+
+#[test]
+fn what_is_neither_placed_nor_dead_is_lost() {
+    let mut world = World::new();
+    world.inbound("line-1", "p", "a");
+    world.inbound("line-1", "p", "b");
+    let origin = format!("{{\"origin\":\"INBOUND/{}\",\"reason\":\"x\"}}", world.sequence);
+    world.inbound("line-1", "p", "c");
+    // The same id on another channel is another event.
+    world.inbound("line-2", "p", "a");
+    world.placed("line-1", "a");
+    world.store(DEADLETTER, "x", &[], &origin);
+    let report = world.finish();
+    assert_eq!((report.accepted, report.lost, report.dead_lettered), (4, 2, 1));
+}
+
+#[test]
+fn a_second_delivery_leaves_no_second_trace_or_is_doubled() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.inbound("line-1", "p", "a");
+        world.inbound("line-1", "p", "b");
+    }
+    world.placed("line-1", "a");
+    world.placed("line-1", "b");
+    world.placed("line-1", "b");
+    let id = CaseId::derive("k");
+    for _ in 0..2 {
+        world.routing(&routing::Event::Opened { id, case: case("repair") });
+        let id = ItemId::derive("i");
+        world.notification(&notification::Event::Queued { id, item: item(Way::Push) });
+    }
+    let report = world.tally.finish(Seen { doubled: 1, events_repeated: 5 });
+    assert_eq!((report.duplicates_dropped, report.doubled, report.out_of_order), (4, 4, 0));
+}
+
+#[test]
+fn only_what_one_person_did_on_one_channel_has_an_order() {
+    let mut world = World::new();
+    for (person, id) in [("p", "a"), ("q", "b"), ("p", "c"), ("p", "d")] {
+        world.inbound("line-1", person, id);
+    }
+    for id in ["b", "c", "a", "d"] {
+        world.placed("line-1", id);
+    }
+    assert_eq!(world.finish().out_of_order, 1);
+}
+
+#[test]
+fn a_record_that_does_not_count_is_not_counted() {
+    let mut world = World::new();
+    world.inbound("line-1", "p", "a");
+    world.epoch(CUSTOMER, 2);
+    // The writer of epoch 1 had this in flight.
+    world.placed("line-1", "a");
+    let report = world.finish();
+    assert_eq!((report.voided, report.lost), (1, 1));
+}
