@@ -261,9 +261,7 @@ fn record(append: &Append) -> Record {
 
 impl Broker for SimBroker {
     fn pipeline(&mut self, appends: &[Append]) -> Vec<Reply> {
-        let one = |append: &Append| {
-            SimBroker::append(self, STREAM, &record(append), append.expect)
-        };
+        let one = |append: &Append| SimBroker::append(self, STREAM, &record(append), append.expect);
         appends.iter().map(one).collect()
     }
 
@@ -316,10 +314,8 @@ struct Place {
 
 impl Real {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let server = NatsServer::start().expect("a server was found");
         let connection = runtime.block_on(Connection::open(&server.url()));
         Self { runtime, server, connection }
@@ -335,14 +331,12 @@ impl Connection {
             allow_atomic_publish: true,
             ..stream::Config::default()
         };
-        let stream = jetstream::new(client.clone())
-            .get_or_create_stream(config)
-            .await
-            .expect("a stream");
+        let stream =
+            jetstream::new(client.clone()).get_or_create_stream(config).await.expect("a stream");
         Self { client, stream, batches: 0 }
     }
 
-    async fn send(&self, append: &Append, inbox: &str, place: Option<Place>) {
+    async fn send(&self, append: &Append, inbox: Option<String>, place: Option<Place>) {
         let mut headers = HeaderMap::new();
         if let Some(id) = &append.id {
             headers.insert(MESSAGE_ID, id.as_str());
@@ -357,11 +351,14 @@ impl Connection {
                 headers.insert("Nats-Batch-Commit", "1");
             }
         }
-        let (inbox, body) = (inbox.to_owned(), append.body.clone().into());
-        self.client
-            .publish_with_reply_and_headers(SUBJECT, inbox, headers, body)
-            .await
-            .expect("the connection stands");
+        let body = append.body.clone().into();
+        let sent = match inbox {
+            Some(inbox) => {
+                self.client.publish_with_reply_and_headers(SUBJECT, inbox, headers, body).await
+            }
+            None => self.client.publish_with_headers(SUBJECT, headers, body).await,
+        };
+        sent.expect("the connection stands");
     }
 
     /// Sends without waiting; the replies come to one inbox, in the order in which the server took
@@ -370,7 +367,7 @@ impl Connection {
         let inbox = self.client.new_inbox();
         let mut replies = self.client.subscribe(inbox.clone()).await.expect("an inbox");
         for append in appends {
-            self.send(append, &inbox, None).await;
+            self.send(append, Some(inbox.clone()), None).await;
         }
         let replies = replies.by_ref().take(appends.len());
         replies.map(|message| read_reply(&message.payload)).collect().await
@@ -383,17 +380,15 @@ impl Connection {
         for (index, message) in messages.iter().enumerate() {
             let last = end && index + 1 == messages.len();
             let place = Place { batch: format!("batch-{}", self.batches), index, last };
-            self.send(message, &inbox, Some(place)).await;
+            // Only the last asks for a reply, which is about all of them.
+            self.send(message, last.then(|| inbox.clone()), Some(place)).await;
         }
         self.client.flush().await.expect("the connection stands");
-        while end {
-            // All but the last message get an empty reply, unless the batch is refused there.
-            let reply = replies.next().await.expect("a reply");
-            if !reply.payload.is_empty() {
-                return Some(read_reply(&reply.payload));
-            }
+        if !end {
+            return None;
         }
-        None
+        let reply = replies.next().await.expect("a reply");
+        Some(read_reply(&reply.payload))
     }
 
     async fn messages(&self) -> Vec<(u64, String)> {

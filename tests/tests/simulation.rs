@@ -165,19 +165,3 @@ fn a_duplicate_that_counts_as_stored_loses_records() {
 fn a_snapshot_inside_an_input_loses_the_rest_of_it() {
     shows(BrokenPromise::SnapshotInsideInput, &[Check::SameRecords]);
 }
-#[test]
-#[ignore = "debug"]
-fn debug_dump() {
-    let seed = number("MAINSTEM_SEED").unwrap_or(0);
-    let workload = mainstem_tests::sim::workload::Workload::new(seed);
-    let calm = number("CALM").is_some();
-    let mut world = if calm { mainstem_tests::sim::world::World::calm(seed) } else { mainstem_tests::sim::world::World::rough(seed, None) };
-    println!("{:?}", world.live(&workload));
-    println!("steps {}", world.net.step);
-    for ledger in ["INBOUND", "CUSTOMER", "ROUTING", "NOTIFICATION"] {
-        for m in world.net.broker.messages(ledger) {
-            let h = |n| m.record.header(n).unwrap_or("-").to_owned();
-            println!("{ledger} {} e{} {} {} cause={} pos={} t={} cfg={} {}", m.sequence, h("ce-epoch"), m.record.subject, h("ce-type"), h("ce-cause"), h("ce-positions"), h("ce-recordedtime"), h("ce-configuration").chars().last().unwrap_or('-'), String::from_utf8_lossy(&m.record.body));
-        }
-    }
-}

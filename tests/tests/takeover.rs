@@ -76,7 +76,10 @@ async fn writers(deployment: &Deployment) -> u64 {
 async fn feed(deployment: &Deployment, prefix: &str, until: impl Future<Output = ()>) -> usize {
     let mut until = std::pin::pin!(until);
     let mut published = 0;
+    // A steady pace, which leaves the machine room for what is tested.
+    let mut pace = tokio::time::interval(Duration::from_millis(3));
     loop {
+        pace.tick().await;
         let id = format!("{prefix}-{published}");
         let event = Event::repair(&id, &id);
         let publish = deployment.publish(&event);

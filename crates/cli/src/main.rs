@@ -12,6 +12,7 @@ mod doctor;
 mod healthcheck;
 mod operator;
 mod provision;
+mod replay;
 mod report;
 mod status;
 mod table;
@@ -49,6 +50,8 @@ enum Command {
     Status,
     /// Prove that each ledger alone gives the state that its service runs on
     Doctor,
+    /// Decide the past again, under other rules, and show what would differ
+    Replay(replay::Replay),
     /// Count what went through, and what should not have happened
     Report(report::Args),
     /// Ask a service whether it can work; exit code 0 or 1
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Apply(apply) => with(config, async |config| apply.run(&config).await),
         Command::Status => with(config, async |config| status::run(&config).await),
         Command::Doctor => with(config, async |config| doctor::run(&config).await),
+        Command::Replay(replay) => with(config, async |config| replay.run(&config).await),
         Command::Report(report) => with(config, async |config| report.run(&config).await),
         Command::Healthcheck(check) => with(config, async |_| check.run().await),
         Command::Demo(demo) => return demo.run(),

@@ -171,10 +171,7 @@ impl SimBroker {
     }
 
     /// Objects of a bucket, by name.
-    pub fn objects(
-        &self,
-        bucket: &str,
-    ) -> impl DoubleEndedIterator<Item = (&str, &[u8])> {
+    pub fn objects(&self, bucket: &str) -> impl DoubleEndedIterator<Item = (&str, &[u8])> {
         let objects = self.buckets.get(bucket);
         objects.into_iter().flatten().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }

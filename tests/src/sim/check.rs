@@ -201,8 +201,7 @@ fn items_once(broker: &SimBroker) -> Checked {
             continue;
         }
         let body: serde_json::Value = serde_json::from_slice(&record.body).unwrap_or_default();
-        let (known, times) =
-            items.entry(body["item"].to_string()).or_insert((record, 0));
+        let (known, times) = items.entry(body["item"].to_string()).or_insert((record, 0));
         *times += usize::from(counts.contains(&message.sequence));
         ensure(*times <= 1, Check::ItemOnce, || format!("{body} twice"))?;
         ensure(known.body == record.body, Check::ItemOnce, || {
@@ -227,9 +226,8 @@ fn by_subject<'a>(broker: &'a SimBroker, ledger: &str) -> BTreeMap<&'a str, Vec<
             continue;
         }
         let headers = record.headers.iter();
-        let same = headers.filter(|(name, _)| {
-            !MAY_DIFFER.contains(name) && !name.starts_with("Nats-")
-        });
+        let same =
+            headers.filter(|(name, _)| !MAY_DIFFER.contains(name) && !name.starts_with("Nats-"));
         subjects
             .entry(record.subject.as_str())
             .or_default()
@@ -305,7 +303,11 @@ fn same_fold<M: Machine>(net: &Net) -> Checked {
         let Some(snapshot) = snapshots.get(&message.sequence) else { continue };
         let same = engine.snapshot().is_some_and(|folded| folded.same_fold(snapshot));
         ensure(same, Check::SameFold, || {
-            format!("the snapshot of {} at {} is not what the log gives", M::SERVICE, message.sequence)
+            format!(
+                "the snapshot of {} at {} is not what the log gives",
+                M::SERVICE,
+                message.sequence
+            )
         })?;
     }
     Ok(())
@@ -376,7 +378,7 @@ fn answers_kept<M: Machine>(
         });
         let kept = kept.count();
         ensure(kept == 1, Check::AnswerKept, || {
-            format!("{} was answered {answer:?}, and its ledger has {kept} receipts", request_id)
+            format!("{request_id} was answered {answer:?}, and its ledger has {kept} receipts")
         })?;
     }
     Ok(())

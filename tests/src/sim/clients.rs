@@ -71,7 +71,9 @@ impl Call {
     #[must_use]
     pub fn hash(&self) -> String {
         match &self.asked {
-            Asked::Configure(applied) => format!("{}/configure/{}", self.caller.name, applied.digest),
+            Asked::Configure(applied) => {
+                format!("{}/configure/{}", self.caller.name, applied.digest)
+            }
             Asked::Method { method, body } => format!("{}/{method}/{body}", self.caller.name),
         }
     }
@@ -142,10 +144,19 @@ struct Job {
 #[derive(Debug)]
 enum Script {
     /// One call after the other.
-    Calls { calls: VecDeque<Call>, again: bool },
-    Case { case: String, stage: Stage },
+    Calls {
+        calls: VecDeque<Call>,
+        again: bool,
+    },
+    Case {
+        case: String,
+        stage: Stage,
+    },
     /// Items of one customer, in the order of the outbox.
-    Items { items: VecDeque<Item>, outcome: Option<&'static str> },
+    Items {
+        items: VecDeque<Item>,
+        outcome: Option<&'static str>,
+    },
 }
 
 /// An item on the outbox, with the epoch of its record.
@@ -331,18 +342,16 @@ impl Clients {
                     Stage::Accept | Stage::Resolve | Stage::Done => Stage::Done,
                 }
             }
-            Script::Items { items, outcome } => match outcome.take() {
-                Some(_) => drop(items.pop_front()),
-                None => {
-                    let body = answer.as_deref().unwrap_or_default().as_bytes();
-                    let waits = text(body, "/delivery/state") == "DELIVERY_STATE_WAITING";
-                    if waits && !decided_again(items) {
-                        *outcome = Some(send(&mut self.taken_by_vendor, &mut self.seen, body));
-                    } else {
-                        items.pop_front();
-                    }
+            Script::Items { items, outcome } => {
+                let body = answer.as_deref().unwrap_or_default().as_bytes();
+                let waits = text(body, "/delivery/state") == "DELIVERY_STATE_WAITING";
+                if waits && outcome.is_none() && !decided_again(items) {
+                    *outcome = Some(send(&mut self.taken_by_vendor, &mut self.seen, body));
+                } else {
+                    *outcome = None;
+                    items.pop_front();
                 }
-            },
+            }
         }
         (job.doubt, job.last_chance) = (false, false);
     }
@@ -403,9 +412,7 @@ impl Job {
                 let item = &items.front()?.id;
                 let asked = match outcome {
                     None => method("GetDelivery", &json!({"item": item})),
-                    Some(outcome) => {
-                        method("RecordOutcome", &outcome_request(item, outcome))
-                    }
+                    Some(outcome) => method("RecordOutcome", &outcome_request(item, outcome)),
                 };
                 // The id of a call without `request_id` is drawn; here it must be the same in
                 // every world.

@@ -370,8 +370,7 @@ impl<M: Machine> Life<M> {
                     Ok(Called::Read(answer)) => Ask::Read(answer),
                     Ok(Called::Command(input)) => Ask::Decider(input),
                     Err(refusal) => {
-                        let told =
-                            Told { ticket: call.ticket, answer: Err(refusal), early: true };
+                        let told = Told { ticket: call.ticket, answer: Err(refusal), early: true };
                         net.answers.push_back(told);
                         return;
                     }

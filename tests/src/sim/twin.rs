@@ -11,7 +11,9 @@ use mainstem_bus::{
 };
 use mainstem_domain::{At, Decider, Wakeup};
 
-use super::check::{Check, Violation, counted, counted_upstream, is_domain, positions_of, receipt_of};
+use super::check::{
+    Check, Violation, counted, counted_upstream, is_domain, positions_of, receipt_of,
+};
 use super::clients::{Asked, Call};
 use super::net::Net;
 
@@ -75,9 +77,9 @@ impl<M: Machine> Twin<'_, M> {
         }
         let at = first.header(header::RECORDED_TIME).and_then(At::parse).ok_or("no time")?;
         let cause = first.header(header::CAUSE).unwrap_or_default();
-        let cause = cause.split_once('=').and_then(|(stream, sequence)| {
-            Some((stream, sequence.parse::<u64>().ok()?))
-        });
+        let cause = cause
+            .split_once('=')
+            .and_then(|(stream, sequence)| Some((stream, sequence.parse::<u64>().ok()?)));
         self.nothing_else_was_to_decide(&positions, cause, at)?;
         let message = cause.and_then(|(stream, sequence)| self.net.broker.get(stream, sequence));
         let decided = match cause {
@@ -94,7 +96,7 @@ impl<M: Machine> Twin<'_, M> {
             None => self.decide_command(first, at),
         };
         if let Some(events) = decided {
-            self.same(&events, message, records)?;
+            Self::same(&events, message, records)?;
         }
         for record in records.iter().filter(|record| is_domain(&record.record)) {
             let event = M::decode(record).map_err(|error| error.to_string())?;
@@ -131,7 +133,6 @@ impl<M: Machine> Twin<'_, M> {
     }
 
     fn same(
-        &self,
         events: &[EventOf<M>],
         message: Option<&Stored>,
         records: &[&Stored],

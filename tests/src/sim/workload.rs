@@ -26,7 +26,7 @@ use super::clients::{Asked, Call, method, resolve, resolves_at_once};
 
 /// Between two phases: some times the span for which an engine stays silent about its position,
 /// and shorter than the broker remembers ids.
-const PHASE: Duration = Duration::from_secs(60);
+const PHASE: Duration = Duration::from_mins(1);
 
 const START: At = At::from_millis(1_795_219_200_000);
 
@@ -130,8 +130,7 @@ impl Workload {
 
 impl Maker {
     fn end_phase(&mut self) {
-        let next =
-            Phase { at: self.phase.at.after(PHASE), inbound: Vec::new(), calls: Vec::new() };
+        let next = Phase { at: self.phase.at.after(PHASE), inbound: Vec::new(), calls: Vec::new() };
         self.made.phases.push(std::mem::replace(&mut self.phase, next));
     }
 
@@ -175,7 +174,8 @@ impl Maker {
         let (channel, brand) = CHANNELS[self.rng.random_range(0..CHANNELS.len())];
         let person = &self.people[index];
         let user = person.users[self.rng.random_range(0..person.users.len())];
-        let mut identifiers = vec![json!({"identifier": format!("line:p:U{user}"), "verified": true})];
+        let mut identifiers =
+            vec![json!({"identifier": format!("line:p:U{user}"), "verified": true})];
         if self.rng.random_ratio(1, 4) {
             identifiers.push(json!({"identifier": format!("member:{user}")}));
         }
@@ -259,14 +259,20 @@ impl Maker {
 
     fn nonsense(&mut self) {
         self.made.unreadable += 1;
-        let body = if self.rng.random() { "{\"id\": 7" } else { "{\"id\":\"x\",\"channel\":\"A B\"}" };
+        let body =
+            if self.rng.random() { "{\"id\": 7" } else { "{\"id\":\"x\",\"channel\":\"A B\"}" };
         self.publish("line-1", "aurora", &format!("bad-{}", self.made.unreadable), body.to_owned());
     }
 
     /// The source delivers an event again that it has delivered before.
     fn repeat(&mut self) {
-        let earlier: Vec<_> =
-            self.made.phases.iter().flat_map(|phase| &phase.inbound).chain(&self.phase.inbound).collect();
+        let earlier: Vec<_> = self
+            .made
+            .phases
+            .iter()
+            .flat_map(|phase| &phase.inbound)
+            .chain(&self.phase.inbound)
+            .collect();
         let readable: Vec<_> = earlier
             .into_iter()
             .filter(|record| !record.header(header::ID).unwrap_or_default().starts_with("bad"))

@@ -82,7 +82,14 @@ impl World {
                 });
             }
         }
-        Self { net, clients: Clients::default(), nodes, faults, faults_left: 0, crashes: Vec::new() }
+        Self {
+            net,
+            clients: Clients::default(),
+            nodes,
+            faults,
+            faults_left: 0,
+            crashes: Vec::new(),
+        }
     }
 
     /// Lives through all phases, each until everything is quiet.
@@ -146,7 +153,11 @@ impl World {
             }
             self.step()?;
             let all_begun = inbound.peek().is_none() && calls.peek().is_none();
-            if all_begun && self.net.step.is_multiple_of(8) && self.faults_left == 0 && self.crashes.is_empty() && self.quiet()
+            if all_begun
+                && self.net.step.is_multiple_of(8)
+                && self.faults_left == 0
+                && self.crashes.is_empty()
+                && self.quiet()
             {
                 if !self.clients.doubtful() {
                     return Ok(());

@@ -147,7 +147,7 @@ impl Stage {
              \n  stand-in LINE   {line}/sandbox/ledger\
              \n  configuration   mainstem --config {} status\
              \n  log             {}\n\
-             \n  nats context add mainstem-demo --server {nats} --user operator --password {password}\
+             \n  nats context add mainstem-demo --server {nats} --user operator --password {password} --inbox-prefix _INBOX_operator\
              \n  nats --context mainstem-demo sub 'customer.>'\
              \n  nats --context mainstem-demo micro ls\
              \n  nats --context mainstem-demo req svc.routing.list-cases '{{\"pageSize\":1}}' -H 'Authorization:Bearer {token}'\n\n",
