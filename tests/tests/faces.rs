@@ -11,9 +11,7 @@ use mainstem_domain::access::Role;
 use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
 use mainstem_routing::RoutingMachine;
-use mainstem_tests::deployment::{
-    Deployment, Event, ROLES, Service, configuration, eventually,
-};
+use mainstem_tests::deployment::{Deployment, Event, ROLES, Service, configuration, eventually};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::metadata::MetadataValue;
@@ -58,8 +56,7 @@ async fn call(channel: &Channel, path: &str, role: Option<&str>) -> Result<(), S
 async fn every_method_is_for_its_roles_and_for_nobody_else() {
     let Some(deployment) = Deployment::start(SERVICE).await else { return };
     let client = async_nats::connect(deployment.server.url()).await.unwrap();
-    let descriptors =
-        prost_types::FileDescriptorSet::decode(mainstem_proto::DESCRIPTORS).unwrap();
+    let descriptors = prost_types::FileDescriptorSet::decode(mainstem_proto::DESCRIPTORS).unwrap();
     let services = [
         (IdentityMachine::SERVICE, "mainstem.identity.v1", IdentityMachine::METHODS),
         (RoutingMachine::SERVICE, "mainstem.routing.v1", RoutingMachine::METHODS),
@@ -99,8 +96,7 @@ async fn every_method_is_for_its_roles_and_for_nobody_else() {
 
                 let answer = call(&channel, &declared[method.name], role).await;
                 let code = answer.err().map(|status| status.code());
-                let refused =
-                    matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied));
+                let refused = matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied));
                 assert_eq!(refused.then_some(code).flatten(), expected, "gRPC {what}: {code:?}");
                 assert_ne!(code, Some(Code::Internal), "gRPC {what}");
 

@@ -177,7 +177,8 @@ async fn a_killed_broker_keeps_what_it_acknowledged() {
             let id = format!("broker-{round}-{number}");
             begun.push(Event::repair(&id, &id));
         }
-        let publish = futures::future::join_all(begun.iter().map(|event| deployment.publish(event)));
+        let publish =
+            futures::future::join_all(begun.iter().map(|event| deployment.publish(event)));
         publish.await;
         events += begun.len();
         wait_for_cases(&deployment, events - 150).await;

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use mainstem_domain::At;
 use mainstem_line::{Channels, signature};
 use mainstem_line_sandbox::{Faults, Sandbox};
-use mainstem_domain::At;
 use mainstem_tests::deployment::{Deployment, configuration, eventually};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -64,8 +64,9 @@ async fn a_trace_goes_in_at_the_webhook_and_comes_out_at_the_line_call() {
 
     let channels = std::fs::read_to_string(deployment.folder().join("channels.toml")).unwrap();
     let now = Arc::new(|| At::parse("2026-11-21T09:00:00Z").unwrap());
-    let sandbox =
-        Arc::new(Sandbox::new(Channels::parse(&channels).unwrap(), Faults::default(), now).unwrap());
+    let sandbox = Arc::new(
+        Sandbox::new(Channels::parse(&channels).unwrap(), Faults::default(), now).unwrap(),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let line = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();

@@ -98,7 +98,10 @@ pub fn read_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
             | serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof => "is no JSON object",
         };
-        Refusal::field("body", format!("{what} at line {}, column {}", error.line(), error.column()))
+        Refusal::field(
+            "body",
+            format!("{what} at line {}, column {}", error.line(), error.column()),
+        )
     })
 }
 

@@ -24,11 +24,8 @@ pub const ADMIN: &str = "admin";
 /// Every user.
 #[must_use]
 pub fn users() -> Vec<User> {
-    let mut users = vec![User {
-        name: ADMIN,
-        publish: vec![">".to_owned()],
-        subscribe: vec![">".to_owned()],
-    }];
+    let mut users =
+        vec![User { name: ADMIN, publish: vec![">".to_owned()], subscribe: vec![">".to_owned()] }];
     for (service, ledger) in LEDGERS {
         users.push(decider(service, ledger));
     }
@@ -58,7 +55,9 @@ pub fn users() -> Vec<User> {
     for stream in &topology::STREAMS {
         operator.look(stream.name);
     }
-    operator.publish.extend(["svc.>", "$SRV.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(str::to_owned));
+    operator
+        .publish
+        .extend(["svc.>", "$SRV.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(str::to_owned));
     operator.publish.extend(["$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.*"].map(str::to_owned));
     operator.subscribe.extend(
         ["customer.>", "channel.>", "inbound.>", "queue.>", "outbox.>", "ledger.>", "dead.>"]
@@ -95,11 +94,7 @@ fn decider(service: &'static str, ledger: &str) -> User {
     user.publish.push(topology::dead_subject(service));
     let forward = topology::forward_subject(service);
     user.publish.push(forward.clone());
-    user.subscribe.extend([
-        forward,
-        topology::endpoint_subject(service, "*"),
-        "$SRV.>".to_owned(),
-    ]);
+    user.subscribe.extend([forward, topology::endpoint_subject(service, "*"), "$SRV.>".to_owned()]);
     user.publish.push(format!("$KV.{LEASES}.{service}"));
     user.api(&format!("KV_{LEASES}"), &["STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET"]);
     user.read_bucket(CONFIGURATIONS);
@@ -208,7 +203,9 @@ mod tests {
         assert_eq!(writers("forward.routing"), ["routing"]);
         for user in users().iter().filter(|user| user.name != ADMIN) {
             assert!(
-                user.publish.iter().all(|subject| subject != ">" && !subject.starts_with("$JS.API.>")),
+                user.publish
+                    .iter()
+                    .all(|subject| subject != ">" && !subject.starts_with("$JS.API.>")),
                 "{} may do everything",
                 user.name
             );

@@ -110,7 +110,12 @@ pub const STREAMS: [StreamSpec; 8] = [
     StreamSpec {
         name: CUSTOMER,
         description: "ledger of identity-merge: whose event it is, and who is who",
-        subjects: &["customer.*.channel", "customer.*.identity", "channel.*", "ledger.identity-merge.*"],
+        subjects: &[
+            "customer.*.channel",
+            "customer.*.identity",
+            "channel.*",
+            "ledger.identity-merge.*",
+        ],
         writer: "identity-merge",
         readers: "routing, notification, any service",
         retention: Retention::Ever,
@@ -323,7 +328,9 @@ pub fn flow_table() -> String {
         let subjects: Vec<_> = stream
             .source
             .iter()
-            .map(|source| format!("`{}`, sourced from `{}` `{}`", source.to, source.stream, source.from))
+            .map(|source| {
+                format!("`{}`, sourced from `{}` `{}`", source.to, source.stream, source.from)
+            })
             .chain(stream.subjects.iter().map(|subject| format!("`{subject}`")))
             .collect();
         let kept = match stream.retention {
@@ -367,7 +374,15 @@ mod tests {
             (identity_subject(customer), CUSTOMER),
             (conversation_subject(customer), ROUTING),
             (case_subject(customer), ROUTING),
-            (queued_subject(customer, &queue, mainstem_domain::configuration::Priority::P1, case), ROUTING),
+            (
+                queued_subject(
+                    customer,
+                    &queue,
+                    mainstem_domain::configuration::Priority::P1,
+                    case,
+                ),
+                ROUTING,
+            ),
             (notification_subject(customer), NOTIFICATION),
             (send_subject(customer, &channel), NOTIFICATION),
             (ledger_subject("routing", EPOCH), ROUTING),

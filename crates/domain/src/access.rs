@@ -24,8 +24,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, for tests and help texts.
-    pub const ALL: [Self; 5] =
-        [Self::Store, Self::Desk, Self::Unit, Self::Operator, Self::Service];
+    pub const ALL: [Self; 5] = [Self::Store, Self::Desk, Self::Unit, Self::Operator, Self::Service];
 }
 
 /// Somebody who proved who they are.
@@ -95,11 +94,8 @@ mod tests {
 
     #[test]
     fn an_empty_scope_reaches_nothing() {
-        let mut caller = Caller {
-            name: "unit/x".to_owned(),
-            role: Role::Unit,
-            scope: Scope::default(),
-        };
+        let mut caller =
+            Caller { name: "unit/x".to_owned(), role: Role::Unit, scope: Scope::default() };
         let queue: QueueId = "repair".parse().unwrap();
         assert!(!caller.reaches(None, Some(&queue), None));
         caller.scope.queues.insert(queue.clone());

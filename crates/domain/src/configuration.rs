@@ -189,7 +189,10 @@ impl Configuration {
             {
                 problem(
                     format!("{path}.when"),
-                    format!("never reached: {} matches first; move this rule before it", earlier.name),
+                    format!(
+                        "never reached: {} matches first; move this rule before it",
+                        earlier.name
+                    ),
                 );
             }
             if let Condition::Keyword(word) | Condition::Menu(word) = &rule.when
@@ -203,7 +206,8 @@ impl Configuration {
                     format!("no queue {}; add it under queues", open.queue),
                 );
             }
-            if let Some(name) = rule.reply.as_ref().filter(|name| !self.templates.contains_key(*name))
+            if let Some(name) =
+                rule.reply.as_ref().filter(|name| !self.templates.contains_key(*name))
             {
                 problem(
                     format!("{path}.reply"),

@@ -43,7 +43,9 @@ pub enum IdentifierError {
     #[error("must start with line:, phone:, email:, member:, cookie: or external:")]
     Kind,
     /// Nothing stands where a value should.
-    #[error("has an empty part; write kind:value, line:<provider>:<user> or external:<system>:<id>")]
+    #[error(
+        "has an empty part; write kind:value, line:<provider>:<user> or external:<system>:<id>"
+    )]
     Empty,
     /// Longer than 256 bytes.
     #[error("is longer than 256 bytes")]

@@ -270,8 +270,9 @@ fn resolve(state: &State, event: &ChannelEvent) -> Vec<Event> {
         let created = Event::Created { customer, identifiers };
         return vec![created, channel(Some(customer))];
     };
-    let room = IDENTIFIERS_AT_MOST
-        .saturating_sub(state.customer(customer).map_or(0, |known| known.customer.identifiers.len()));
+    let room = IDENTIFIERS_AT_MOST.saturating_sub(
+        state.customer(customer).map_or(0, |known| known.customer.identifiers.len()),
+    );
     let mut events: Vec<_> = distinct(&event.identifiers)
         .filter(|identifier| state.owner(identifier).is_none())
         .take(room)
@@ -343,7 +344,9 @@ fn merge(
         return Err(Refusal::new(
             RefusalCode::FailedPrecondition,
             "TOO_MANY_IDENTIFIERS",
-            format!("together they have {union} identifiers; a customer has at most {IDENTIFIERS_AT_MOST}"),
+            format!(
+                "together they have {union} identifiers; a customer has at most {IDENTIFIERS_AT_MOST}"
+            ),
         ));
     }
     let (survivor, absorbed) = State::survivor(one, other);

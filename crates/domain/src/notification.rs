@@ -363,8 +363,7 @@ fn record(
     id: ItemId,
     outcome: &Outcome,
 ) -> Result<Decision<Event, Delivery>, Refusal> {
-    let mut delivery =
-        state.delivery(id).ok_or_else(|| Refusal::not_found("item", id.as_str()))?;
+    let mut delivery = state.delivery(id).ok_or_else(|| Refusal::not_found("item", id.as_str()))?;
     // The first outcome stands: a sender that comes back after a crash learns it here.
     if delivery.item.outcome.is_some() {
         return Ok(Decision::answered(Vec::new(), delivery));

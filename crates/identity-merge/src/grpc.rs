@@ -1,4 +1,6 @@
-use mainstem_proto::wire::identity::identity_service_server::{IdentityService, IdentityServiceServer};
+use mainstem_proto::wire::identity::identity_service_server::{
+    IdentityService, IdentityServiceServer,
+};
 
 use crate::machine::IdentityMachine;
 

@@ -34,16 +34,15 @@ impl Machine for IdentityMachine {
     ];
 
     fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
-        let event: channel::ChannelEvent = serde_json::from_slice(&message.record.body)
-            .map_err(|error| {
+        let event: channel::ChannelEvent =
+            serde_json::from_slice(&message.record.body).map_err(|error| {
                 Unreadable(format!(
                     "the body is no channel event (line {}, column {})",
                     error.line(),
                     error.column()
                 ))
             })?;
-        let read =
-            channel_event::decode(event).map_err(|error| Unreadable(error.to_string()))?;
+        let read = channel_event::decode(event).map_err(|error| Unreadable(error.to_string()))?;
         Ok(Some(Input::Inbound(read.event)))
     }
 
@@ -158,8 +157,7 @@ fn owner(event: &Event) -> CustomerId {
 }
 
 fn found(state: &State, id: CustomerId) -> Result<Call<Input>, Refusal> {
-    let profile =
-        state.customer(id).ok_or_else(|| Refusal::not_found("customer", id.as_str()))?;
+    let profile = state.customer(id).ok_or_else(|| Refusal::not_found("customer", id.as_str()))?;
     Ok(Call::Read(response(&profile)))
 }
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use mainstem_runtime::service;
 use mainstem_identity_merge::IdentityMachine;
+use mainstem_runtime::service;
 
 fn main() -> ExitCode {
     mainstem_runtime::main("identity-merge", async |process| {

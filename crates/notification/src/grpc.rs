@@ -1,4 +1,6 @@
-use mainstem_proto::wire::notification::notification_service_server::{NotificationService, NotificationServiceServer};
+use mainstem_proto::wire::notification::notification_service_server::{
+    NotificationService, NotificationServiceServer,
+};
 
 use crate::machine::NotificationMachine;
 

@@ -11,7 +11,6 @@ pub mod notification;
 mod record;
 pub mod routing;
 
-
 pub use error::{DecodeError, FieldError};
 pub use record::Encoded;
 

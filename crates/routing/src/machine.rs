@@ -16,8 +16,7 @@ use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
 #[derive(Debug)]
 pub struct RoutingMachine;
 
-const READERS: &[Role] =
-    &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
+const READERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
 const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
 
 /// Cases on one page when the caller does not say, and at most.

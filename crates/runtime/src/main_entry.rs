@@ -23,11 +23,16 @@ struct Arguments {
 
 /// Runs one service as a process of its own: reads the command line and the configuration, starts
 /// what `start` starts, and ends with a signal or with the first task that ends by itself.
-pub fn main(service: &'static str, start: impl AsyncFnOnce(&Process) -> anyhow::Result<()>) -> ExitCode {
+pub fn main(
+    service: &'static str,
+    start: impl AsyncFnOnce(&Process) -> anyhow::Result<()>,
+) -> ExitCode {
     let arguments = Arguments::parse();
-    exit(Config::load(arguments.config.as_deref(), environment()).map_err(anyhow::Error::from).and_then(
-        |config| run(service, config, start),
-    ))
+    exit(
+        Config::load(arguments.config.as_deref(), environment())
+            .map_err(anyhow::Error::from)
+            .and_then(|config| run(service, config, start)),
+    )
 }
 
 /// The same for a process whose command line was read already.

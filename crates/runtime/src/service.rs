@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use mainstem_bus::engine::{Settings, Span};
-use mainstem_bus::nats::{
-    Bus, Handle, Host, Instance, Login, Surroundings, serve_endpoints,
-};
 use mainstem_bus::Machine;
+use mainstem_bus::engine::{Settings, Span};
+use mainstem_bus::nats::{Bus, Handle, Host, Instance, Login, Surroundings, serve_endpoints};
 use mainstem_domain::At;
 use mainstem_proto::wire::engine as wire;
 use mainstem_proto::wire::engine::engine_service_server::{EngineService, EngineServiceServer};
@@ -53,7 +51,13 @@ impl Process {
         let lifecycle = Lifecycle::new(config.engine.drain);
         #[expect(clippy::disallowed_methods, reason = "a process has no other name of its own")]
         let instance = uuid::Uuid::now_v7().to_string().into();
-        Ok(Self { config: Arc::new(config), clock, callers: Arc::new(callers), lifecycle, instance })
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            callers: Arc::new(callers),
+            lifecycle,
+            instance,
+        })
     }
 
     /// Reads a file that the configuration names, and must name for this process.
@@ -170,8 +174,7 @@ pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyho
     };
     let names = [M::NAME, EngineServiceServer::<Face>::NAME];
     let (routes, health) = grpc::standard_routes(&names).await?;
-    let routes =
-        M::add_to(routes, face.clone()).add_service(EngineServiceServer::new(face));
+    let routes = M::add_to(routes, face.clone()).add_service(EngineServiceServer::new(face));
     let tls = grpc::server_tls(&config.grpc)?;
 
     let stop = lifecycle.stopping();
@@ -179,10 +182,8 @@ pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyho
         let stop = stop.clone();
         async move { Ok(host.run(stop).await?) }
     });
-    lifecycle.spawn(
-        format!("{} gRPC", M::SERVICE),
-        grpc::serve(listener, routes, tls, stop.clone()),
-    );
+    lifecycle
+        .spawn(format!("{} gRPC", M::SERVICE), grpc::serve(listener, routes, tls, stop.clone()));
     lifecycle.spawn(format!("{} endpoints", M::SERVICE), {
         let (handle, stop, callers) = (handle.clone(), stop.clone(), Arc::clone(callers));
         let authenticate = Arc::new(move |token: Option<&str>| match token {
@@ -231,12 +232,12 @@ impl Face {
         method: &'static str,
         request: Request<Ask>,
     ) -> Result<Response<Answer>, Status> {
-        let caller =
-            caller_from_request(&self.callers, request.metadata(), request.peer_certs());
+        let caller = caller_from_request(&self.callers, request.metadata(), request.peer_certs());
         let caller = caller.map_err(|refusal| status_from(&refusal))?;
         let trace = request_trace(request.metadata());
-        let body = serde_json::to_vec(request.get_ref())
-            .map_err(|_| Status::invalid_argument("the request has an enum value or a time that does not exist"))?;
+        let body = serde_json::to_vec(request.get_ref()).map_err(|_| {
+            Status::invalid_argument("the request has an enum value or a time that does not exist")
+        })?;
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let call_id = format!("{}/{number}", self.instance);
         let answer = self.handle.call(method, caller, &body, trace, call_id).await;

@@ -92,8 +92,7 @@ async fn ledger(arguments: &LedgerArguments) -> anyhow::Result<()> {
     };
     for sync in runs {
         // Every stored message is an fsync there: a tenth tells as much.
-        let records =
-            if sync == Sync::Always { arguments.records / 10 } else { arguments.records };
+        let records = if sync == Sync::Always { arguments.records / 10 } else { arguments.records };
         let figures = run(sync, records, arguments).await?;
         if arguments.json {
             println!("{}", serde_json::to_string(&figures)?);
@@ -282,9 +281,8 @@ async fn append(
     count: usize,
 ) -> anyhow::Result<f64> {
     bus.flush().await;
-    let messages: Vec<_> = (*sequence + 1..=*sequence + count)
-        .map(|sequence| inbound(sequence, 1_000))
-        .collect();
+    let messages: Vec<_> =
+        (*sequence + 1..=*sequence + count).map(|sequence| inbound(sequence, 1_000)).collect();
     *sequence += count;
     let before = engine.sequence();
     let started = start();

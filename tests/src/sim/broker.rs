@@ -204,3 +204,25 @@ impl Stream {
         self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_power_loss_takes_what_was_never_on_the_disk() {
+        let mut broker = SimBroker::default();
+        let record = Record {
+            subject: "s".to_owned(),
+            headers: mainstem_bus::Headers::default(),
+            body: "x".into(),
+        };
+        broker.append("S", &record, None);
+        broker.sync();
+        broker.append("S", &record, None);
+        broker.restart(false);
+        assert_eq!(broker.last_sequence("S"), 2);
+        broker.restart(true);
+        assert_eq!((broker.last_sequence("S"), broker.messages("S").count()), (1, 1));
+    }
+}

@@ -13,7 +13,7 @@ use mainstem_proto::{notification, routing};
 use mainstem_routing::RoutingMachine;
 
 use super::broker::SimBroker;
-use super::clients::Call;
+use super::calls::Call;
 use super::net::Net;
 use super::twin;
 use super::workload::Workload;

@@ -5,8 +5,8 @@ use mainstem_bus::engine::{Ask, Command, Engine, FoldError, Folded, Offered, Set
 use mainstem_bus::{Call as Called, Machine, topology};
 use rand::Rng;
 
+use super::calls::{Asked, Call};
 use super::check::{Check, Violation};
-use super::clients::{Asked, Call};
 use super::net::{InstanceId, LineId, Net, Told};
 
 /// A writer that hears nothing of an append for so many of its own steps takes it for lost.

@@ -5,6 +5,7 @@
 //! the end both must have decided the same, byte for byte; [`check`] says what else must hold.
 
 pub mod broker;
+pub mod calls;
 pub mod check;
 pub mod clients;
 pub mod instance;

@@ -11,10 +11,10 @@ use mainstem_bus::{
 };
 use mainstem_domain::{At, Decider, Wakeup};
 
+use super::calls::{Asked, Call};
 use super::check::{
     Check, Violation, counted, counted_upstream, is_domain, positions_of, receipt_of,
 };
-use super::clients::{Asked, Call};
 use super::net::Net;
 
 struct Twin<'a, M: Machine> {

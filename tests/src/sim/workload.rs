@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::clients::{Asked, Call, method, resolve, resolves_at_once};
+use super::calls::{Asked, Call, method, resolve, resolves_at_once};
 
 /// Between two phases: some times the span for which an engine stays silent about its position,
 /// and shorter than the broker remembers ids.

@@ -9,8 +9,9 @@ use mainstem_notification::NotificationMachine;
 use mainstem_routing::RoutingMachine;
 use rand::Rng;
 
+use super::calls::Call;
 use super::check::{self, Check, Violation};
-use super::clients::{Call, Clients};
+use super::clients::Clients;
 use super::instance::{Instance, Node};
 use super::net::{LineId, Net};
 use super::workload::{Phase, Workload};

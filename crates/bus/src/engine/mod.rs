@@ -33,8 +33,8 @@ use crate::positions::{Epoch, Position, Positions};
 use crate::record::{Record, Stored, Unreadable, header};
 use crate::trace::TraceContext;
 
-pub use memory::RECEIPTS_FOR;
 use memory::Memory;
+pub use memory::RECEIPTS_FOR;
 pub use snapshot::{BadSnapshot, Snapshot};
 
 /// The engine's own records. They change nothing that a decider knows.
@@ -113,7 +113,9 @@ pub enum FoldError {
     #[error("the configuration {0} is needed first")]
     NeedsConfiguration(String),
     /// A record that counts makes no sense. No writer of this version does that.
-    #[error("{ledger} is damaged at sequence {sequence}: {what}; restore it from a backup, or run the version that wrote it")]
+    #[error(
+        "{ledger} is damaged at sequence {sequence}: {what}; restore it from a backup, or run the version that wrote it"
+    )]
     Damaged {
         /// The stream.
         ledger: &'static str,
@@ -274,11 +276,7 @@ impl<M: Machine> Engine<M> {
         Self::with_memory(settings, Memory::default(), Arc::default())
     }
 
-    fn with_memory(
-        settings: Settings,
-        memory: Memory<StateOf<M>>,
-        applied: Arc<Applied>,
-    ) -> Self {
+    fn with_memory(settings: Settings, memory: Memory<StateOf<M>>, applied: Arc<Applied>) -> Self {
         Self {
             settings,
             stored: memory.sequence,
@@ -449,12 +447,10 @@ impl<M: Machine> Engine<M> {
     fn position_after(&self, upstream: &crate::Upstream, message: &Stored) -> (Position, bool) {
         let mut epoch = self.memory.positions.get(upstream.stream).epoch;
         let counts = !upstream.ledger || {
-            let carried =
-                message.record.header(header::EPOCH).and_then(|text| text.parse().ok());
+            let carried = message.record.header(header::EPOCH).and_then(|text| text.parse().ok());
             epoch.admit(carried, message.record.kind() == kind::EPOCH)
         };
-        let position =
-            Position { sequence: message.sequence, stored_at: message.stored_at, epoch };
+        let position = Position { sequence: message.sequence, stored_at: message.stored_at, epoch };
         (position, counts)
     }
 }

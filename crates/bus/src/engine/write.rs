@@ -335,9 +335,7 @@ impl<M: Machine> Engine<M> {
         let mut drafts = own;
         drafts.extend(events.iter().map(|event| M::encode(event, cause.message)));
         let text = receipt.as_ref().map(json);
-        let apart = text
-            .as_ref()
-            .filter(|text| drafts.is_empty() || text.len() > ANSWER_AT_MOST);
+        let apart = text.as_ref().filter(|text| drafts.is_empty() || text.len() > ANSWER_AT_MOST);
         if let Some(text) = apart {
             drafts.push(own_draft::<M>(topology::RECEIPT, kind::RECEIPT, text.clone()));
         } else if let Some(text) = text {

@@ -62,9 +62,7 @@ impl Bus {
             .connection_timeout(REQUEST_TIMEOUT)
             .request_timeout(Some(REQUEST_TIMEOUT))
             .subscription_capacity(64 * 1024)
-            .reconnect_delay_callback(|attempts| {
-                Duration::from_millis(50 << attempts.min(5))
-            })
+            .reconnect_delay_callback(|attempts| Duration::from_millis(50 << attempts.min(5)))
             // A permission violation shows here and nowhere else.
             .event_callback(|event| async move {
                 if let Event::ServerError(error) = event {

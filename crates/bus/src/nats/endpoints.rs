@@ -214,7 +214,11 @@ impl ServiceClient {
         let header = |name: &str| message.headers.as_ref().and_then(|headers| headers.get(name));
         if let Some(facts) = header("Mainstem-Refusal") {
             return Err(serde_json::from_str(facts.as_str()).unwrap_or_else(|_| {
-                Refusal::new(RefusalCode::Internal, "UNREADABLE_REFUSAL", "the refusal is of another version")
+                Refusal::new(
+                    RefusalCode::Internal,
+                    "UNREADABLE_REFUSAL",
+                    "the refusal is of another version",
+                )
             }));
         }
         if let Some(status) = header("Nats-Service-Error") {

@@ -150,16 +150,15 @@ impl Handle {
         let body = std::str::from_utf8(body)
             .map_err(|_| Refusal::field("body", "is not UTF-8; send proto3 JSON"))?
             .to_owned();
-        let request =
-            Forwarded { method: method.to_owned(), caller, body, trace, call_id };
+        let request = Forwarded { method: method.to_owned(), caller, body, trace, call_id };
         self.submit(request, false).await
     }
 
     pub(crate) async fn submit(&self, request: Forwarded, forwarded: bool) -> Answer {
         let RequestId { request_id } = read_request(request.body.as_bytes())?;
         // A standby asks again when an answer does not come, so what it sends is idempotent always.
-        let request_id = parse_request_id(&request_id)?
-            .or_else(|| forwarded.then(|| request.call_id.clone()));
+        let request_id =
+            parse_request_id(&request_id)?.or_else(|| forwarded.then(|| request.call_id.clone()));
         let hash = hash(&request)?;
         let applied = if request.method == "ApplyConfiguration" {
             let wanted: wire::ApplyConfigurationRequest = read_request(request.body.as_bytes())?;

@@ -77,8 +77,7 @@ impl Inbound {
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::TRACE, trace.to_string().as_str())
             .payload(body);
-        for (name, value) in
-            topology::place_headers(Some(&channel), store.as_ref(), brand.as_ref())
+        for (name, value) in topology::place_headers(Some(&channel), store.as_ref(), brand.as_ref())
         {
             publish = publish.header(name, value.as_str());
         }

@@ -30,11 +30,9 @@ impl Lease {
         service: &'static str,
         holder: &str,
     ) -> Result<Self, String> {
-        let bucket = bus
-            .jetstream
-            .get_key_value(topology::LEASES)
-            .await
-            .map_err(|error| format!("no bucket {}: {error}; run mainstem provision", topology::LEASES))?;
+        let bucket = bus.jetstream.get_key_value(topology::LEASES).await.map_err(|error| {
+            format!("no bucket {}: {error}; run mainstem provision", topology::LEASES)
+        })?;
         Ok(Self { bucket, service, holder: Bytes::from(holder.to_owned()), revision: 0 })
     }
 

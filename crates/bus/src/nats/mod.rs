@@ -18,8 +18,8 @@ mod store;
 mod wire;
 mod writer;
 
-pub(crate) use connect::inbox_prefix;
 pub use append::Appender;
+pub(crate) use connect::inbox_prefix;
 pub use connect::{Bus, ConnectError, Login};
 pub use doctor::{Diagnosis, diagnose};
 pub use endpoints::{Authenticate, ServiceClient, serve_endpoints};

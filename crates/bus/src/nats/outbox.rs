@@ -133,9 +133,10 @@ fn read(message: &Message) -> Result<(ChannelId, ItemId, TraceContext, u64), Str
 }
 
 async fn reject(bus: &Bus, message: &Message, reason: &str) -> Result<(), PublishError> {
-    let origin = message
-        .info()
-        .map_or_else(|_| topology::OUTBOX.to_owned(), |info| format!("{}/{}", info.stream, info.stream_sequence));
+    let origin = message.info().map_or_else(
+        |_| topology::OUTBOX.to_owned(),
+        |info| format!("{}/{}", info.stream, info.stream_sequence),
+    );
     dead::bury(bus, "sender", &origin, reason).await?;
     message.double_ack().await.map_err(|error| PublishError(error.to_string()))
 }

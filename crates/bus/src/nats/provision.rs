@@ -205,8 +205,7 @@ fn lossy(wanted: &Config, found: &Config) -> Vec<String> {
         "subjects" => found.subjects.iter().any(|subject| !wanted.subjects.contains(subject)),
         "retention" | "storage" | "sources" => true,
         "max_age" => {
-            !wanted.max_age.is_zero()
-                && (found.max_age.is_zero() || wanted.max_age < found.max_age)
+            !wanted.max_age.is_zero() && (found.max_age.is_zero() || wanted.max_age < found.max_age)
         }
         "replicas" => wanted.num_replicas < found.num_replicas,
         _ => false,
@@ -218,11 +217,7 @@ fn lossy(wanted: &Config, found: &Config) -> Vec<String> {
         .collect()
 }
 
-async fn apply(
-    bus: &Bus,
-    wanted: Config,
-    found: Option<Config>,
-) -> Result<Change, ProvisionError> {
+async fn apply(bus: &Bus, wanted: Config, found: Option<Config>) -> Result<Change, ProvisionError> {
     let name = wanted.name.clone();
     let Some(found) = found else {
         bus.jetstream.create_stream(wanted).await.map_err(|error| broker(&name, error))?;

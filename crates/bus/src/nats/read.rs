@@ -81,11 +81,7 @@ impl Log {
 
     async fn verify(&mut self, position: Position) -> Result<(), ReadError> {
         let stream = self.name;
-        let lost = |found: String| ReadError::LostTail {
-            stream,
-            read: position.sequence,
-            found,
-        };
+        let lost = |found: String| ReadError::LostTail { stream, read: position.sequence, found };
         let end = self.info().await?.state.last_sequence;
         if end < position.sequence {
             return Err(lost(format!("but it ends at {end}")));
@@ -98,10 +94,7 @@ impl Log {
                 if error.kind()
                     == async_nats::jetstream::stream::RawMessageErrorKind::NoMessageFound =>
             {
-                self.stream
-                    .direct_get_next_for_subject(">", Some(position.sequence + 1))
-                    .await
-                    .ok()
+                self.stream.direct_get_next_for_subject(">", Some(position.sequence + 1)).await.ok()
             }
             Err(error) => return Err(self.broker(error.to_string())),
         };

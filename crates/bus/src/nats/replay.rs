@@ -92,8 +92,10 @@ impl<M: Machine> Past<M> {
         let at = At::parse(header(header::RECORDED_TIME)).unwrap_or_default();
         let positions: Positions = header(header::POSITIONS).parse().unwrap_or_default();
         let cause = header(header::CAUSE).to_owned();
-        let recorded: Vec<_> =
-            records.iter().filter(|message| !message.record.kind().starts_with(kind::OWN)).collect();
+        let recorded: Vec<_> = records
+            .iter()
+            .filter(|message| !message.record.kind().starts_with(kind::OWN))
+            .collect();
         let mut caused = None;
         for feed in feeds {
             let until = positions.get(feed.stream).sequence;

@@ -152,7 +152,9 @@ impl Snapshots {
             }
             match Snapshot::decode(&bytes) {
                 Ok(snapshot) if snapshot.sequence() <= ledger_end => return Ok(Some(snapshot)),
-                Ok(_) => tracing::warn!(snapshot = name, "passed over a snapshot of a longer ledger"),
+                Ok(_) => {
+                    tracing::warn!(snapshot = name, "passed over a snapshot of a longer ledger");
+                }
                 Err(error) => tracing::warn!(snapshot = name, %error, "passed over a snapshot"),
             }
         }

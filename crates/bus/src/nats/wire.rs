@@ -33,13 +33,9 @@ pub(crate) fn record(subject: &str, headers: Option<&HeaderMap>, body: Bytes) ->
 /// Reads a message of a consumer; `None` when it carries no JetStream facts.
 pub(crate) fn stored(message: &async_nats::jetstream::Message) -> Option<(Stored, u64)> {
     let info = message.info().ok()?;
-    let record =
-        record(&message.subject, message.headers.as_ref(), message.payload.clone());
-    let stored = Stored {
-        sequence: info.stream_sequence,
-        stored_at: nanos(info.published),
-        record,
-    };
+    let record = record(&message.subject, message.headers.as_ref(), message.payload.clone());
+    let stored =
+        Stored { sequence: info.stream_sequence, stored_at: nanos(info.published), record };
     Some((stored, info.pending))
 }
 

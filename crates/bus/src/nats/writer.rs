@@ -53,13 +53,20 @@ pub(crate) async fn write<M: Machine>(
     readers.spawn({
         let (bus, handle) = (host.bus.clone(), host.handle.clone());
         async move {
-            if let Err(error) = crate::nats::endpoints::serve_forwarded(bus, handle, serving).await {
+            if let Err(error) = crate::nats::endpoints::serve_forwarded(bus, handle, serving).await
+            {
                 tracing::warn!(%error, "standbys cannot reach this writer");
             }
         }
     });
-    let mut writer =
-        Writer { host, engine, appender, feeds, replies: Replies::default(), snapshots: JoinSet::new() };
+    let mut writer = Writer {
+        host,
+        engine,
+        appender,
+        feeds,
+        replies: Replies::default(),
+        snapshots: JoinSet::new(),
+    };
     let ended = writer.run(lease_lost, stop).await;
     writer.replies.fail();
     ended

@@ -8,12 +8,12 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use mainstem_bus::TraceContext;
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags,
     TraceId, TraceState, Tracer as _,
 };
 use opentelemetry::{Context, KeyValue};
-use mainstem_bus::TraceContext;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
 
 /// Set once, when exporting starts.
