@@ -29,7 +29,7 @@ use mainstem_runtime::config::environment;
 
 /// Many store channels, one customer stream.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "mainstem", version, about)]
 struct Arguments {
     /// Configuration over the defaults; else the file that MAINSTEM_CONFIG names
     #[arg(long, global = true)]
@@ -101,4 +101,16 @@ fn with<E: Into<anyhow::Error>>(
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(command(config))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_deployment_has_the_users_of_the_topology() {
+        assert_eq!(
+            include_str!("../../../deploy/nats-users.conf"),
+            super::permissions::server_users(),
+            "run `mainstem server-users > deploy/nats-users.conf`"
+        );
+    }
 }

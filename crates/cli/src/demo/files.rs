@@ -90,7 +90,11 @@ pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> Strin
     let (callers, channels) = (callers.to_string_lossy(), channels.to_string_lossy());
     let user =
         |name: &str| format!("nats_user = \"{name}\"\nnats_password = \"{}\"", secret.of(name));
-    let mut text = format!("{clock}\n[nats]\nurl = \"{nats}\"\n\n[callers]\nfile = {callers:?}\n");
+    // Snapshots often enough to see some, and to let `mainstem doctor` compare with them.
+    let mut text = format!(
+        "{clock}\n[nats]\nurl = \"{nats}\"\n\n[callers]\nfile = {callers:?}\n\
+         \n[engine]\nsnapshot_every_records = 200\n"
+    );
     for (section, name) in [
         ("identity_merge", "identity-merge"),
         ("routing", "routing"),
