@@ -11,7 +11,7 @@ pub(crate) struct Provision {
     /// On how many servers of the cluster each stream is kept
     #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5))]
     replicas: usize,
-    /// The NATS user; it needs the rights of `admin`. Else [operator] nats_user
+    /// The NATS user; it needs the rights of `admin`. Else the nats_user of the section operator
     #[arg(long)]
     user: Option<String>,
     /// A file that holds that user's password

@@ -15,6 +15,7 @@ pub use error::{DecodeError, FieldError};
 pub use record::Encoded;
 
 /// Generated from `proto/mainstem`.
+#[cfg_attr(doc, expect(rustdoc::invalid_html_tags, reason = "subjects in proto comments"))]
 #[expect(clippy::pedantic, clippy::all, clippy::allow_attributes, reason = "generated")]
 pub mod wire {
     pub mod channel {
