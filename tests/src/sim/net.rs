@@ -53,6 +53,8 @@ pub struct Net {
     lines: BTreeMap<LineId, Line>,
     next_line: LineId,
     leases: BTreeMap<&'static str, InstanceId>,
+    /// Whoever asks is given this lease until then.
+    given_to_all: BTreeMap<&'static str, u64>,
 }
 
 /// One writer's connection to the broker: first in, first out, in both directions.
@@ -83,6 +85,7 @@ impl Net {
             lines: BTreeMap::new(),
             next_line: 0,
             leases: BTreeMap::new(),
+            given_to_all: BTreeMap::new(),
         }
     }
 
@@ -235,7 +238,15 @@ impl Net {
 
     /// Takes a service's lease if nobody has it.
     pub fn take_lease(&mut self, service: &'static str, instance: InstanceId) -> bool {
+        if self.given_to_all.get(service).is_some_and(|until| self.step < *until) {
+            self.leases.insert(service, instance);
+        }
         *self.leases.entry(service).or_insert(instance) == instance
+    }
+
+    /// For so many steps a lease is no lease.
+    pub fn give_lease_to_all(&mut self, service: &'static str, steps: u64) {
+        self.given_to_all.insert(service, self.step + steps);
     }
 
     /// The lease runs out; its holder is not told.

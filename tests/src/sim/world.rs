@@ -38,7 +38,7 @@ pub struct World {
 
 type Fault = fn(&mut World);
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     World::crash,
     World::crash_inside_a_window,
     World::oversleep,
@@ -48,6 +48,7 @@ const FAULTS: [Fault; 11] = [
     World::lose_replies,
     World::write_as_a_stranger,
     World::end_a_lease,
+    World::give_a_lease_twice,
     World::stall_a_reader,
     World::restart_the_broker,
 ];
@@ -351,6 +352,17 @@ impl World {
         self.net.note("a lease ran out");
         let id = self.any_node();
         self.net.end_lease(self.nodes[id].service());
+    }
+
+    /// All instances start at once, and each has the lease.
+    fn give_a_lease_twice(&mut self) {
+        self.net.note("a lease was given twice");
+        let id = self.any_node();
+        let service = self.nodes[id].service();
+        for node in self.nodes.iter_mut().filter(|node| node.service() == service) {
+            node.crash(&mut self.net, 0);
+        }
+        self.net.give_lease_to_all(service, 80);
     }
 
     fn stall_a_reader(&mut self) {
