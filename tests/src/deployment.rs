@@ -335,7 +335,7 @@ pub fn configuration() -> Configuration {
         "channels": {"line-1": {"brand": "aurora", "store": "taipei-1"}},
         "queues": {"repair": {"name": "Repair"}},
         "rules": [
-            {"name": "menu-repair", "when": {"menu": "repair"}, "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
+            {"name": "menu-repair", "when": "event.menu == 'repair'", "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
         ],
         "templates": {
             "opened": {"house": "Case {case} is open."},

@@ -63,6 +63,10 @@ pub(crate) fn merge(files: &[File]) -> anyhow::Result<Configuration> {
                 merge.map("queues", &mut whole.queues, part.queues);
                 merge.map("templates", &mut whole.templates, part.templates);
                 whole.rules.extend(part.rules);
+                if whole.entry.is_some() && part.entry.is_some() {
+                    problems.push(format!("{name}: entry stands in another file too; keep one"));
+                }
+                whole.entry = whole.entry.take().or(part.entry);
             }
             Err(error) => problems.push(match error.location() {
                 Some(place) => format!("{name}:{}: {error}", place.line()),
@@ -127,7 +131,7 @@ mod tests {
     fn maps_are_merged_and_rules_stand_in_the_order_of_the_files() {
         let whole = merged(&[
             ("a.yaml", "queues: { one: { name: One } }\nrules:\n- { name: x, when: follow, reply: t }\n"),
-            ("b.yaml", "queues: { two: { name: Two } }\nrules:\n- name: y\n  when: { keyword: 維修 }\n  open: { queue: one, priority: P1 }\n"),
+            ("b.yaml", "queues: { two: { name: Two } }\nrules:\n- name: y\n  when: event.text.contains('維修')\n  open: { queue: one, priority: P1 }\n"),
             ("c.yaml", "# nothing yet\n"),
         ])
         .unwrap();
@@ -146,7 +150,7 @@ mod tests {
             ("c.yaml", "queues:\n  two: { nam: Two }\n"),
             ("d.yaml", "queue: {}\n"),
             ("e.yaml", "queues:\n  x: { name: X }\n  x: { name: Y }\n"),
-            ("f.yaml", "rules:\n- name: x\n  when: { keywords: a }\n"),
+            ("f.yaml", "rules:\n- name: x\n  when: event.\n"),
         ])
         .unwrap_err()
         .to_string();
@@ -157,7 +161,7 @@ mod tests {
             ["c.yaml:2: ", "unknown field `nam`"],
             ["d.yaml:1: ", "unknown field `queue`"],
             ["e.yaml:2: ", "duplicate entry"],
-            ["f.yaml:3: ", "unknown variant `keywords`"],
+            ["f.yaml:3: ", "is no CEL expression"],
         ]) {
             assert!(expected.iter().all(|part| line.contains(part)), "{line} – {expected:?}");
         }

@@ -36,6 +36,71 @@ pub enum Identifier {
     },
 }
 
+/// Which identifiers a source owns: all of one kind, of `external` those of one system.
+///
+/// Written `member`, `phone`, `email`, `cookie` or `external:<system>`. What LINE signs it owns
+/// without being told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Owned {
+    /// Phone numbers.
+    Phone,
+    /// E-mail addresses.
+    Email,
+    /// Membership numbers.
+    Member,
+    /// Browser cookies.
+    Cookie,
+    /// Ids of one system.
+    External(String),
+}
+
+impl Owned {
+    /// Whether this identifier is one of them.
+    #[must_use]
+    pub fn covers(&self, identifier: &Identifier) -> bool {
+        match (self, identifier) {
+            (Self::Phone, Identifier::Phone(_))
+            | (Self::Email, Identifier::Email(_))
+            | (Self::Member, Identifier::Member(_))
+            | (Self::Cookie, Identifier::Cookie(_)) => true,
+            (Self::External(own), Identifier::External { system, .. }) => own == system,
+            _ => false,
+        }
+    }
+}
+
+impl TryFrom<String> for Owned {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.split_once(':') {
+            None => match text.as_str() {
+                "phone" => Ok(Self::Phone),
+                "email" => Ok(Self::Email),
+                "member" => Ok(Self::Member),
+                "cookie" => Ok(Self::Cookie),
+                _ => Err("must be phone, email, member, cookie or external:<system>"),
+            },
+            Some(("external", system)) if !system.is_empty() && !system.contains(':') => {
+                Ok(Self::External(system.to_owned()))
+            }
+            Some(_) => Err("must be phone, email, member, cookie or external:<system>"),
+        }
+    }
+}
+
+impl From<Owned> for String {
+    fn from(owned: Owned) -> String {
+        match owned {
+            Owned::Phone => "phone".to_owned(),
+            Owned::Email => "email".to_owned(),
+            Owned::Member => "member".to_owned(),
+            Owned::Cookie => "cookie".to_owned(),
+            Owned::External(system) => format!("external:{system}"),
+        }
+    }
+}
+
 /// Why a text is no identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentifierError {

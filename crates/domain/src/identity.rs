@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::configuration::Configuration;
 use crate::identifier::Identifier;
-use crate::person::ChannelEvent;
+use crate::person::{ChannelEvent, Sighting};
 use crate::{At, ChannelId, CustomerId, Decider, Decision, EventId, Refusal, RefusalCode, Wakeup};
 
 /// How long a delivery of an event is remembered, so that a later one leaves no second trace.
@@ -260,20 +260,20 @@ fn resolve(state: &State, event: &ChannelEvent) -> Vec<Event> {
         channel: event.channel.clone(),
         event: event.id.clone(),
     };
-    if event.identifiers.is_empty() {
+    if event.sightings.is_empty() {
         return vec![channel(None)];
     }
-    let owner = event.identifiers.iter().find_map(|identifier| state.owner(identifier));
+    let owner = event.sightings.iter().find_map(|sighting| state.owner(&sighting.identifier));
     let Some(customer) = owner else {
         let customer = unused_id(state, event);
-        let identifiers = distinct(&event.identifiers).take(IDENTIFIERS_AT_MOST).cloned().collect();
+        let identifiers = distinct(&event.sightings).take(IDENTIFIERS_AT_MOST).cloned().collect();
         let created = Event::Created { customer, identifiers };
         return vec![created, channel(Some(customer))];
     };
     let room = IDENTIFIERS_AT_MOST.saturating_sub(
         state.customer(customer).map_or(0, |known| known.customer.identifiers.len()),
     );
-    let mut events: Vec<_> = distinct(&event.identifiers)
+    let mut events: Vec<_> = distinct(&event.sightings)
         .filter(|identifier| state.owner(identifier).is_none())
         .take(room)
         .map(|identifier| Event::Attached { customer, identifier: identifier.clone() })
@@ -283,9 +283,9 @@ fn resolve(state: &State, event: &ChannelEvent) -> Vec<Event> {
 }
 
 /// Each identifier once, in the order of the event.
-fn distinct(identifiers: &[Identifier]) -> impl Iterator<Item = &Identifier> {
+fn distinct(sightings: &[Sighting]) -> impl Iterator<Item = &Identifier> {
     let mut seen = std::collections::BTreeSet::new();
-    identifiers.iter().filter(move |identifier| seen.insert(*identifier))
+    sightings.iter().map(|s| &s.identifier).filter(move |identifier| seen.insert(*identifier))
 }
 
 /// The id comes from the event that made the customer known. Where a source used an event id

@@ -15,7 +15,7 @@ use std::time::Duration;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use crate::configuration::{Configuration, TEXT_AT_MOST};
+use crate::configuration::{Configuration, MESSAGES_AT_MOST, Mode, TEXT_AT_MOST};
 use crate::person::Address;
 use crate::routing::MessageRequest;
 use crate::{At, ChannelId, CustomerId, Decider, Decision, ItemId, Refusal, RefusalCode, Wakeup};
@@ -47,8 +47,8 @@ pub struct Item {
     pub address: Address,
     /// How.
     pub way: Way,
-    /// What it says.
-    pub text: String,
+    /// What it says, one message each; at most 5.
+    pub texts: Vec<String>,
     /// When it was decided.
     pub asked_at: At,
     /// How it ended, when it has.
@@ -156,6 +156,17 @@ pub enum Event {
         /// All of it.
         item: Item,
     },
+    /// A request ended without an item: nothing is to be said there now.
+    Suppressed {
+        /// The item that it would have been.
+        id: ItemId,
+        /// The customer.
+        customer: CustomerId,
+        /// Where.
+        channel: ChannelId,
+        /// Why.
+        reason: String,
+    },
     /// A request ended without an item.
     Failed {
         /// The item that it would have been.
@@ -240,7 +251,9 @@ impl Decider for Notification {
                 Decision::events(decided.into_iter().collect())
             }
             Input::Send { id, customer, channel, text } => {
-                send(state, id, *customer, channel, text, at).unwrap_or_else(Decision::refused)
+                let mode = configuration.mode(channel);
+                send(state, id, *customer, channel, text, mode, at)
+                    .unwrap_or_else(Decision::refused)
             }
             Input::Record { item, outcome } => {
                 record(state, *item, outcome).unwrap_or_else(Decision::refused)
@@ -282,7 +295,7 @@ impl Decider for Notification {
                     item.outcome = Some(outcome.clone());
                 }
             }
-            Event::Failed { .. } => {}
+            Event::Suppressed { .. } | Event::Failed { .. } => {}
         }
     }
 
@@ -305,8 +318,19 @@ fn request_item(
         channel: request.channel.clone(),
         reason: reason.to_owned(),
     };
+    if request.mode == Mode::Shadow {
+        return Event::Suppressed {
+            id,
+            customer: request.customer,
+            channel: request.channel.clone(),
+            reason: "the channel is in shadow".to_owned(),
+        };
+    }
     let case = request.case.map(|case| case.to_string()).unwrap_or_default();
-    let Some(text) = configuration.text(&request.template, request.brand.as_ref(), &case) else {
+    let texts = request.templates.iter().take(MESSAGES_AT_MOST);
+    let texts: Option<Vec<_>> =
+        texts.map(|name| configuration.text(name, request.brand.as_ref(), &case)).collect();
+    let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
         return failed("no such template");
     };
     let Some(address) = state.address(request.customer, &request.channel) else {
@@ -319,7 +343,7 @@ fn request_item(
         _ => Way::Push,
     };
     let customer = state.current(request.customer);
-    Event::Queued { id, item: Item { customer, address, way, text, asked_at: at, outcome: None } }
+    Event::Queued { id, item: Item { customer, address, way, texts, asked_at: at, outcome: None } }
 }
 
 fn send(
@@ -328,8 +352,16 @@ fn send(
     customer: CustomerId,
     channel: &ChannelId,
     text: &str,
+    mode: Mode,
     at: At,
 ) -> Result<Decision<Event, Delivery>, Refusal> {
+    if mode == Mode::Shadow {
+        return Err(Refusal::new(
+            RefusalCode::FailedPrecondition,
+            "CHANNEL_IN_SHADOW",
+            format!("channel {channel} is in shadow, the incumbent speaks there; use another one"),
+        ));
+    }
     let units = text.encode_utf16().count();
     if !(1..=TEXT_AT_MOST).contains(&units) {
         let limit = format!("has {units} UTF-16 units; LINE takes 1 to {TEXT_AT_MOST}");
@@ -350,7 +382,7 @@ fn send(
         customer: state.current(customer),
         address,
         way: Way::Push,
-        text: text.to_owned(),
+        texts: vec![text.to_owned()],
         asked_at: at,
         outcome: None,
     };

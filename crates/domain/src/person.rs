@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::configuration::Mode;
 use crate::identifier::Identifier;
 use crate::{At, BrandId, ChannelId, EventId, StoreId};
 
@@ -12,20 +13,31 @@ pub struct ChannelEvent {
     pub id: EventId,
     /// Where it came in.
     pub channel: ChannelId,
-    /// The channel's store, if it has one.
+    /// How the channel was run when the event came in; its answers keep to that.
+    pub mode: Mode,
+    /// The store it happened in: what the event says, else the channel's, if it has one.
     pub store: Option<StoreId>,
-    /// The channel's brand, if it has one.
+    /// The brand it is about: what the event says, else the channel's, if it has one.
     pub brand: Option<BrandId>,
     /// What happened.
     pub act: Act,
     /// Who it was; empty when nobody can be told (groups without consent, account-wide events).
-    pub identifiers: Vec<Identifier>,
+    pub sightings: Vec<Sighting>,
     /// When it happened, by the source's clock.
     pub occurred_at: At,
     /// When ingress took it.
     pub received_at: At,
     /// The right to answer it for free, if it has one.
     pub reply_token: Option<String>,
+}
+
+/// One identifier that an event carried.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The identifier.
+    pub identifier: Identifier,
+    /// Signed by the source that owns identifiers of this kind; otherwise only asserted.
+    pub verified: bool,
 }
 
 /// What happened on the channel.
@@ -39,8 +51,103 @@ pub enum Act {
     Follow,
     /// The person blocked the account.
     Unfollow,
+    /// What a shop, a till, a phone desk or another system tells.
+    Business(Business),
     /// Anything else; it is kept and passed on, and decides nothing yet.
     Other,
+}
+
+/// What a shop, a till, a phone desk or another system tells (RULES.md 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Business {
+    /// Somebody ordered.
+    OrderPlaced,
+    /// An order was paid.
+    OrderPaid,
+    /// An order is under way.
+    OrderShipped,
+    /// An order was cancelled.
+    OrderCancelled,
+    /// An order came back.
+    OrderReturned,
+    /// Somebody looked at a page.
+    PageViewed,
+    /// Somebody clicked on an item.
+    ItemClicked,
+    /// Somebody became a member.
+    MemberSignedUp,
+    /// Something about a member changed, or became known.
+    MemberUpdated,
+    /// Somebody called the phone desk.
+    CallReceived,
+    /// Somebody came into a store.
+    StoreVisited,
+    /// Somebody of the staff wrote.
+    StaffMessage,
+}
+
+impl Business {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::OrderPlaced,
+        Self::OrderPaid,
+        Self::OrderShipped,
+        Self::OrderCancelled,
+        Self::OrderReturned,
+        Self::PageViewed,
+        Self::ItemClicked,
+        Self::MemberSignedUp,
+        Self::MemberUpdated,
+        Self::CallReceived,
+        Self::StoreVisited,
+        Self::StaffMessage,
+    ];
+
+    /// Its name in `ce-type`, in rules and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OrderPlaced => "order-placed",
+            Self::OrderPaid => "order-paid",
+            Self::OrderShipped => "order-shipped",
+            Self::OrderCancelled => "order-cancelled",
+            Self::OrderReturned => "order-returned",
+            Self::PageViewed => "page-viewed",
+            Self::ItemClicked => "item-clicked",
+            Self::MemberSignedUp => "member-signed-up",
+            Self::MemberUpdated => "member-updated",
+            Self::CallReceived => "call-received",
+            Self::StoreVisited => "store-visited",
+            Self::StaffMessage => "staff-message",
+        }
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it says that the person bought of the event's brand.
+    #[must_use]
+    pub fn is_purchase(self) -> bool {
+        matches!(self, Self::OrderPlaced | Self::OrderPaid | Self::OrderShipped)
+    }
+}
+
+impl Act {
+    /// Its name in rules and in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Postback(_) => "postback",
+            Self::Follow => "follow",
+            Self::Unfollow => "unfollow",
+            Self::Business(kind) => kind.name(),
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Where one person can be reached: one user of one channel.

@@ -12,7 +12,7 @@
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
-use crate::configuration::{CASE_RESOLVED, Configuration, Priority};
+use crate::configuration::{CASE_RESOLVED, Configuration, MOVED, Mode, Priority};
 use crate::person::{Address, ChannelEvent, ReplyRight};
 use crate::{
     At, BrandId, CaseId, ChannelId, CustomerId, Decider, Decision, EventId, QueueId, Refusal,
@@ -174,12 +174,15 @@ pub struct MessageRequest {
     pub channel: ChannelId,
     /// In whose voice.
     pub brand: Option<BrandId>,
-    /// What: a template's name.
-    pub template: String,
+    /// What: names of templates, one message each, in this order.
+    pub templates: Vec<String>,
     /// The case it is about, if any.
     pub case: Option<CaseId>,
     /// The right to answer for free, when this answers an event that gave one.
     pub reply: Option<ReplyRight>,
+    /// How the channel was run when the event that this answers came in; for news that answer
+    /// nothing, how it is run now.
+    pub mode: Mode,
 }
 
 /// A case with its id, as commands are answered and reads are served.
@@ -235,7 +238,7 @@ impl Decider for Routing {
                 accept(state, *case, by, at).unwrap_or_else(Decision::refused)
             }
             Input::Resolve { case, by } => {
-                resolve(state, *case, by, at).unwrap_or_else(Decision::refused)
+                resolve(state, configuration, *case, by, at).unwrap_or_else(Decision::refused)
             }
             Input::Wakeup(Wakeup::Due | Wakeup::Configured) => Decision::silent(),
         }
@@ -303,10 +306,10 @@ fn route(
     reachable: bool,
     at: At,
 ) -> Vec<Event> {
-    let Some(rule) = configuration.rule_for(&event.act) else { return Vec::new() };
+    let rule = configuration.rule_for(event);
     let mut events = Vec::new();
     let mut about = None;
-    if let Some(open) = &rule.open {
+    if let Some((rule, open)) = rule.and_then(|rule| Some((rule, rule.open.as_ref()?))) {
         let case = Case {
             customer,
             channel: event.channel.clone(),
@@ -332,17 +335,22 @@ fn route(
             events.push(Event::Queued { id, case });
         }
     }
-    if let Some(template) = rule.reply.as_ref().filter(|_| reachable) {
+    let reply =
+        event.reply_token.clone().map(|token| ReplyRight { token, received_at: event.received_at });
+    let mut templates: Vec<_> = rule.and_then(|rule| rule.reply.clone()).into_iter().collect();
+    // Shown by reply alone: a push that only says where else to go would be a disturbance.
+    if event.mode == Mode::Retired && reply.is_some() {
+        templates.push(MOVED.to_owned());
+    }
+    if reachable && !templates.is_empty() {
         events.push(Event::MessageRequested(MessageRequest {
             customer,
             channel: event.channel.clone(),
             brand: event.brand.clone(),
-            template: template.clone(),
+            templates,
             case: about,
-            reply: event
-                .reply_token
-                .clone()
-                .map(|token| ReplyRight { token, received_at: event.received_at }),
+            reply,
+            mode: event.mode,
         }));
     }
     events
@@ -383,6 +391,7 @@ fn accept(
 
 fn resolve(
     state: &State,
+    configuration: &Configuration,
     id: CaseId,
     by: &str,
     at: At,
@@ -401,9 +410,10 @@ fn resolve(
                     customer: case.customer,
                     channel: case.channel.clone(),
                     brand: case.brand.clone(),
-                    template: CASE_RESOLVED.to_owned(),
+                    templates: vec![CASE_RESOLVED.to_owned()],
                     case: Some(id),
                     reply: None,
+                    mode: configuration.mode(&case.channel),
                 }),
             ];
             Ok(Decision::answered(events, CaseView { id, case: resolved }))

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mainstem_domain::configuration::Configuration;
+use mainstem_domain::configuration::{Configuration, Mode};
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::identity::{
     Event, IDENTIFIERS_AT_MOST, Identity, Input, Profile, SEEN_FOR, State,
 };
-use mainstem_domain::person::{Act, ChannelEvent};
+use mainstem_domain::person::{Act, ChannelEvent, Sighting};
 use mainstem_domain::{At, ChannelId, CustomerId, Decider, Decision, EventId};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -72,7 +72,11 @@ fn inbound(event: &str, channel: u8, identifiers: Vec<Identifier>) -> Input {
         store: None,
         brand: None,
         act: Act::Follow,
-        identifiers,
+        sightings: identifiers
+            .into_iter()
+            .map(|identifier| Sighting { identifier, verified: true })
+            .collect(),
+        mode: Mode::Live,
         occurred_at: At::default(),
         received_at: At::default(),
         reply_token: None,
@@ -169,10 +173,11 @@ impl Model {
                 }
                 self.seen.push((at, event.channel.clone(), event.id.clone()));
                 self.seen.retain(|(seen, ..)| at.since(*seen) <= SEEN_FOR);
-                if event.identifiers.is_empty() {
+                if event.sightings.is_empty() {
                     return;
                 }
-                let owner = event.identifiers.iter().find_map(|identifier| self.has(identifier));
+                let owner =
+                    event.sightings.iter().find_map(|sighting| self.has(&sighting.identifier));
                 let owner = owner.unwrap_or_else(|| {
                     let id = new.expect("somebody new");
                     assert_eq!(self.is(id), None, "{id} was given before");
@@ -180,7 +185,7 @@ impl Model {
                     self.people.push(Person { ids: vec![id], created_at: at, identifiers });
                     self.people.len() - 1
                 });
-                for identifier in &event.identifiers {
+                for Sighting { identifier, .. } in &event.sightings {
                     if self.has(identifier).is_none() {
                         self.people[owner].identifiers.insert(identifier.clone());
                     }
@@ -256,14 +261,14 @@ proptest! {
                 prop_assert_eq!(decision, Decision::silent());
                 continue;
             }
-            let known = event.identifiers.iter().find_map(|identifier| before.owner(identifier));
+            let known = event.sightings.iter().find_map(|sighting| before.owner(&sighting.identifier));
             let Some(Event::Channel { customer, channel, event: id }) = decision.events.last()
             else {
                 return Err(TestCaseError::fail("the event itself is not the last record"));
             };
             prop_assert_eq!((channel, id), (&event.channel, &event.id));
             prop_assert_eq!(*customer, known.or(created(&decision)));
-            prop_assert_eq!(customer.is_none(), event.identifiers.is_empty());
+            prop_assert_eq!(customer.is_none(), event.sightings.is_empty());
         }
     }
 

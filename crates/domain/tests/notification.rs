@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use mainstem_domain::configuration::{Configuration, TEXT_AT_MOST};
+use mainstem_domain::configuration::{Configuration, Mode, TEXT_AT_MOST};
 use mainstem_domain::notification::{
     Delivery, Event, Input, Item, Notification, Outcome, REPLY_WITHIN, State, Way,
 };
@@ -29,8 +29,9 @@ enum Op {
     Request {
         customer: usize,
         channel: u8,
-        template: u8,
+        template: Vec<u8>,
         reply_age: Option<i64>,
+        mode: Mode,
     },
     Send {
         customer: usize,
@@ -53,14 +54,19 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let outcome =
         prop_oneof![Just(Outcome::Sent), "[ab]".prop_map(|reason| Outcome::Failed { reason }),];
     let units = prop::sample::select(vec![0, 1, TEXT_AT_MOST, TEXT_AT_MOST + 1]);
+    let mode = prop::sample::select(vec![Mode::Live, Mode::Live, Mode::Retired, Mode::Shadow]);
+    let templates = prop_oneof![
+        4 => vec(0..2_u8, 1..3),
+        1 => vec(0..3_u8, 0..8),
+    ];
     let op = prop_oneof![
         3 => (0..3_usize, 0..2_u8, 0..2_u8)
             .prop_map(|(customer, channel, user)| Op::Seen { customer, channel, user }),
         1 => (0..3_usize, 0..3_usize)
             .prop_map(|(survivor, absorbed)| Op::Merge { survivor, absorbed }),
-        4 => (0..3_usize, 0..2_u8, 0..3_u8, prop::option::of(age)).prop_map(
-            |(customer, channel, template, reply_age)| {
-                Op::Request { customer, channel, template, reply_age }
+        4 => (0..3_usize, 0..2_u8, templates, prop::option::of(age), mode).prop_map(
+            |(customer, channel, template, reply_age, mode)| {
+                Op::Request { customer, channel, template, reply_age, mode }
             }
         ),
         2 => (0..3_usize, 0..2_u8, units)
@@ -130,13 +136,14 @@ impl World {
                 }
                 Some(Input::Merged { survivor, absorbed })
             }
-            Op::Request { customer, channel: number, template, reply_age } => {
+            Op::Request { customer, channel: number, template, reply_age, mode } => {
                 let received = |age| At::from_millis(self.at.as_millis().saturating_sub(age));
                 let request = MessageRequest {
                     customer: self.customers[*customer],
                     channel: channel(*number),
                     brand: Some("aurora".parse().unwrap()),
-                    template: format!("t{template}"),
+                    templates: template.iter().map(|number| format!("t{number}")).collect(),
+                    mode: *mode,
                     case: None,
                     reply: reply_age.map(|age| ReplyRight {
                         token: "token".to_owned(),
@@ -211,11 +218,17 @@ impl Model {
 
     /// What a request becomes: an item, or the reason why not.
     fn request(&self, request: &MessageRequest, at: At) -> Result<Item, &'static str> {
-        let text = match request.template.as_str() {
-            "t0" => "aurora ",
-            "t1" => "hello",
-            _ => return Err("no such template"),
-        };
+        let mut texts = Vec::new();
+        for name in request.templates.iter().take(5) {
+            texts.push(match name.as_str() {
+                "t0" => "aurora ".to_owned(),
+                "t1" => "hello".to_owned(),
+                _ => return Err("no such template"),
+            });
+        }
+        if texts.is_empty() {
+            return Err("no such template");
+        }
         let address = self.address(request.customer, &request.channel).ok_or("no address")?;
         let deadline = |right: &ReplyRight| {
             let within = i128::try_from(REPLY_WITHIN.as_millis()).unwrap();
@@ -227,8 +240,7 @@ impl Model {
             }
             Some(_) | None => Way::Push,
         };
-        let text = text.to_owned();
-        Ok(Item { customer: request.customer, address, way, text, asked_at: at, outcome: None })
+        Ok(Item { customer: request.customer, address, way, texts, asked_at: at, outcome: None })
     }
 }
 
@@ -247,6 +259,14 @@ proptest! {
                 Input::Merged { survivor, absorbed } => model.merge(survivor, absorbed),
                 Input::Requested { id, request } => {
                     let id = ItemId::derive(&id);
+                    if request.mode == Mode::Shadow {
+                        let silent = matches!(
+                            &decision.events[..],
+                            [Event::Suppressed { id: suppressed, .. }] if *suppressed == id
+                        );
+                        prop_assert!(silent, "{:?}", decision);
+                        continue;
+                    }
                     let expected = match model.request(&request, world.at) {
                         Ok(item) => {
                             model.items.push((id, item.clone()));
@@ -269,7 +289,7 @@ proptest! {
                         Err(RefusalCode::InvalidArgument)
                     } else if let Some(address) = address {
                         let (way, asked_at, outcome) = (Way::Push, world.at, None);
-                        Ok(Item { customer, address, way, text, asked_at, outcome })
+                        Ok(Item { customer, address, way, texts: vec![text], asked_at, outcome })
                     } else {
                         Err(RefusalCode::FailedPrecondition)
                     };
@@ -349,7 +369,13 @@ fn a_stale_reply_right_becomes_a_push() {
     for (age, replies) in [(0, true), (49_999, true), (50_000, false), (50_001, false)] {
         let mut world = World::new();
         world.run(&Op::Seen { customer: 0, channel: 0, user: 0 });
-        let request = Op::Request { customer: 0, channel: 0, template: 1, reply_age: Some(age) };
+        let request = Op::Request {
+            customer: 0,
+            channel: 0,
+            template: vec![1],
+            reply_age: Some(age),
+            mode: Mode::Live,
+        };
         world.run(&request);
         let delivery = world.state.delivery(world.items[0]).unwrap();
         assert_eq!(matches!(delivery.item.way, Way::Reply { .. }), replies, "{age} ms");

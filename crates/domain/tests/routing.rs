@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop")]
 
-use mainstem_domain::configuration::{Configuration, Priority};
+use mainstem_domain::configuration::{Configuration, MOVED, Mode, Priority};
 use mainstem_domain::person::{Act, Address, ChannelEvent};
 use mainstem_domain::routing::{Case, CaseView, Event, Input, Routing, Stage, State};
 use mainstem_domain::{At, BrandId, CaseId, CustomerId, Decider, Decision, RefusalCode};
@@ -18,6 +18,7 @@ enum Op {
         menu: usize,
         reachable: bool,
         token: bool,
+        mode: Mode,
     },
     Merge {
         survivor: usize,
@@ -36,10 +37,11 @@ enum Op {
 
 fn ops(merges: u32) -> impl Strategy<Value = Vec<Op>> {
     let menu = prop::sample::select(vec![0, 0, 0, 0, 1, 2, 3]);
+    let mode = prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]);
     let op = prop_oneof![
-        6 => (0..3_usize, 0..2_usize, menu, any::<bool>(), any::<bool>()).prop_map(
-            |(customer, brand, menu, reachable, token)| {
-                Op::Tap { customer, brand, menu, reachable, token }
+        6 => (0..3_usize, 0..2_usize, menu, any::<bool>(), any::<bool>(), mode).prop_map(
+            |(customer, brand, menu, reachable, token, mode)| {
+                Op::Tap { customer, brand, menu, reachable, token, mode }
             }
         ),
         merges => (0..3_usize, 0..3_usize)
@@ -55,9 +57,9 @@ fn configuration() -> Configuration {
         "brands": {"aurora": {"name": "Aurora"}},
         "queues": {"repair": {"name": "Repair"}, "advice": {"name": "Advice"}},
         "rules": [
-            {"name": "r0", "when": {"menu": "m0"}, "open": {"queue": "repair", "priority": "P1"}, "reply": "hello"},
-            {"name": "r1", "when": {"menu": "m1"}, "open": {"queue": "advice"}},
-            {"name": "r2", "when": {"menu": "m2"}, "reply": "hello"},
+            {"name": "r0", "when": "event.menu == 'm0'", "open": {"queue": "repair", "priority": "P1"}, "reply": "hello"},
+            {"name": "r1", "when": "event.menu == 'm1'", "open": {"queue": "advice"}},
+            {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
         ],
         "templates": {"hello": {"house": "hello"}, "case-resolved": {"house": "done"}},
     }))
@@ -94,7 +96,7 @@ impl World {
 
     fn input(&mut self, op: &Op) -> Option<Input> {
         match op {
-            Op::Tap { customer, brand, menu, reachable, token } => {
+            Op::Tap { customer, brand, menu, reachable, token, mode } => {
                 self.taps += 1;
                 Some(tap(
                     self.customers[*customer],
@@ -103,6 +105,7 @@ impl World {
                     *menu,
                     *reachable,
                     token.then(|| "token".to_owned()),
+                    *mode,
                 ))
             }
             Op::Merge { survivor, absorbed } => {
@@ -151,6 +154,7 @@ fn tap(
     menu: usize,
     reachable: bool,
     reply_token: Option<String>,
+    mode: Mode,
 ) -> Input {
     let event = ChannelEvent {
         id: id.parse().unwrap(),
@@ -158,7 +162,8 @@ fn tap(
         store: None,
         brand,
         act: Act::Postback(format!("menu=m{menu}")),
-        identifiers: Vec::new(),
+        sightings: Vec::new(),
+        mode,
         occurred_at: At::default(),
         received_at: At::default(),
         reply_token,
@@ -194,8 +199,8 @@ fn one_case_for_a_key(ops: &[Op]) -> Result<(), TestCaseError> {
         let Some((Input::Channel { customer, event, .. }, decision)) = world.run(op) else {
             continue;
         };
-        let Some(rule) = world.configuration.rule_for(&event.act) else {
-            prop_assert_eq!(decision, Decision::silent());
+        let Some(rule) = world.configuration.rule_for(&event) else {
+            prop_assert_eq!(opened(&decision).len(), 0);
             continue;
         };
         let there: Vec<_> = before
@@ -342,18 +347,23 @@ proptest! {
             let Some((Input::Channel { event, address, .. }, decision)) = world.run(op) else {
                 continue;
             };
-            let answers =
-                world.configuration.rule_for(&event.act).is_some_and(|rule| rule.reply.is_some());
+            let rule = world.configuration.rule_for(&event);
+            let mut templates: Vec<_> = rule.and_then(|rule| rule.reply.clone()).into_iter().collect();
+            if event.mode == Mode::Retired && event.reply_token.is_some() {
+                templates.push(MOVED.to_owned());
+            }
             let mut requests = Vec::new();
             for event in &decision.events {
                 if let Event::MessageRequested(request) = event {
                     requests.push(request);
                 }
             }
-            prop_assert_eq!(requests.len(), usize::from(answers && address.is_some()));
+            prop_assert_eq!(requests.len(), usize::from(!templates.is_empty() && address.is_some()));
             for request in requests {
                 let token = request.reply.as_ref().map(|right| &right.token);
                 prop_assert_eq!(token, event.reply_token.as_ref());
+                prop_assert_eq!(&request.templates, &templates);
+                prop_assert_eq!(request.mode, event.mode);
             }
         }
     }
@@ -385,7 +395,14 @@ proptest! {
 /// The shortest way to see the worst of what the property above sees.
 #[test]
 fn a_merged_customer_can_ask_again() {
-    let ask = |customer| Op::Tap { customer, brand: 0, menu: 0, reachable: false, token: false };
+    let ask = |customer| Op::Tap {
+        customer,
+        brand: 0,
+        menu: 0,
+        reachable: false,
+        token: false,
+        mode: Mode::Live,
+    };
     // Ids are hashes: with more resolved cases it gets likelier that one comes before the open one.
     for resolved in 0..6 {
         let mut world = World::new();

@@ -199,6 +199,7 @@ mod tests {
             receive_time: read.receive_time,
             reply_token: "r1".to_owned(),
             raw: Some(serde_json::from_str(event).unwrap()),
+            mode: 0,
         };
         assert_eq!(read, expected);
         let domain = mainstem_proto::channel::decode(read).unwrap().event;

@@ -194,7 +194,7 @@ fn act(draws: &mut ChaCha8Rng) -> Value {
     match draws.random_range(0..100) {
         0..45 => said(draws, SMALL_TALK),
         45..65 => said(draws, REPAIRS),
-        65..80 => json!({"type": "postback", "postback": {"data": "menu=repair"}}),
+        65..80 => json!({"type": "postback", "postback": {"data": "menu=store&topic=repair"}}),
         80..90 => {
             json!({"type": "postback", "postback": {"data": MENU.choose(draws).unwrap_or(&"")}})
         }
@@ -255,7 +255,7 @@ mod tests {
             assert!(deliveries.iter().any(|delivery| delivery.again == again), "{again:?}");
         }
         let text = format!("{events:?}");
-        for word in ["維修", "壞了", "repair", "menu=repair", "sticker", "follow"] {
+        for word in ["維修", "壞了", "repair", "topic=repair", "sticker", "follow"] {
             assert!(text.contains(word), "{word}");
         }
         assert!(deliveries.iter().any(|delivery| {

@@ -307,7 +307,7 @@ mod tests {
     }
 
     fn body(to: &str, text: &str) -> Vec<u8> {
-        serde_json::to_vec(&api::Push::text(to, text)).unwrap()
+        serde_json::to_vec(&api::Push::texts(to, &[text.to_owned()])).unwrap()
     }
 
     fn push(platform: &mut Platform, body: &[u8], retry_key: Option<&str>, at: i64) -> Answer {
@@ -317,7 +317,7 @@ mod tests {
 
     fn reply(platform: &mut Platform, channel_id: &str, token: &str, at: i64) -> Answer {
         let (channel, at) = (channel(channel_id), At::from_millis(at));
-        let body = serde_json::to_vec(&api::Reply::text(token, "hi")).unwrap();
+        let body = serde_json::to_vec(&api::Reply::texts(token, &["hi".to_owned()])).unwrap();
         let call =
             SendCall { channel: &channel, body: &body, retry_key: None, traceparent: None, at };
         platform.reply(call)
@@ -359,8 +359,10 @@ mod tests {
     fn a_reply_takes_no_retry_key() {
         let mut platform = Platform::new(Faults::default());
         platform.issue_reply_token("r1", &channel("line-07"), "U1", At::from_millis(0));
-        let (channel, body) =
-            (channel("line-07"), serde_json::to_vec(&api::Reply::text("r1", "hi")).unwrap());
+        let (channel, body) = (
+            channel("line-07"),
+            serde_json::to_vec(&api::Reply::texts("r1", &["hi".to_owned()])).unwrap(),
+        );
         let at = At::from_millis(1);
         let call = SendCall {
             channel: &channel,

@@ -86,7 +86,7 @@ async fn a_push_with_a_retry_key_is_seen_once() {
     let server = Server::start().await;
     let push = |token| {
         server
-            .call(api::PUSH_PATH, token, &api::Push::text("U1", "維修完成"))
+            .call(api::PUSH_PATH, token, &api::Push::texts("U1", &["維修完成".to_owned()]))
             .header(api::RETRY_KEY_HEADER, KEY)
             .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     };
@@ -116,7 +116,8 @@ async fn a_reply_token_works_once() {
         ("line-07".parse::<ChannelId>().unwrap(), At::from_millis(1_795_219_200_000));
     server.sandbox.platform().issue_reply_token("r1", &channel, "U1", at);
     let reply = async |token| {
-        let call = server.call(api::REPLY_PATH, token, &api::Reply::text("r1", "好的"));
+        let call =
+            server.call(api::REPLY_PATH, token, &api::Reply::texts("r1", &["好的".to_owned()]));
         let answer = call.send().await.unwrap();
         let status = answer.status().as_u16();
         api::classify(status, &answer.bytes().await.unwrap())
@@ -124,10 +125,11 @@ async fn a_reply_token_works_once() {
     assert_eq!(reply("token-08").await, api::Answer::InvalidReplyToken);
     assert_eq!(reply("token-07").await, api::Answer::Done);
     assert_eq!(reply("token-07").await, api::Answer::InvalidReplyToken);
-    let call = server.call(api::REPLY_PATH, "token-07", &api::Reply::text("r2", "好的"));
+    let call =
+        server.call(api::REPLY_PATH, "token-07", &api::Reply::texts("r2", &["好的".to_owned()]));
     assert_eq!(call.header(api::RETRY_KEY_HEADER, KEY).send().await.unwrap().status(), 400);
     let large = "x".repeat(2 * 1024 * 1024);
-    let call = server.call(api::PUSH_PATH, "token-07", &api::Push::text("U1", &large));
+    let call = server.call(api::PUSH_PATH, "token-07", &api::Push::texts("U1", &[large.clone()]));
     assert_eq!(call.send().await.unwrap().status(), 413);
     server.end().await;
 }

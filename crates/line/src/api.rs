@@ -18,32 +18,32 @@ pub const MONTHLY_LIMIT: &str = "You have reached your monthly limit.";
 /// The text of the 429 that passes.
 pub const RATE_LIMIT: &str = "The API rate limit has been exceeded. Try again later.";
 
-/// The body of a reply with one text.
+/// The body of a reply.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reply<'a> {
     reply_token: &'a str,
-    messages: [Text<'a>; 1],
+    messages: Vec<Text<'a>>,
 }
 
 impl<'a> Reply<'a> {
-    /// At most 5,000 UTF-16 units.
-    pub fn text(reply_token: &'a str, text: &'a str) -> Self {
-        Self { reply_token, messages: [Text::new(text)] }
+    /// One message for each text: at most 5, of at most 5,000 UTF-16 units.
+    pub fn texts(reply_token: &'a str, texts: &'a [String]) -> Self {
+        Self { reply_token, messages: texts.iter().map(|text| Text::new(text)).collect() }
     }
 }
 
-/// The body of a push with one text.
+/// The body of a push.
 #[derive(Debug, Serialize)]
 pub struct Push<'a> {
     to: &'a str,
-    messages: [Text<'a>; 1],
+    messages: Vec<Text<'a>>,
 }
 
 impl<'a> Push<'a> {
-    /// At most 5,000 UTF-16 units.
-    pub fn text(to: &'a str, text: &'a str) -> Self {
-        Self { to, messages: [Text::new(text)] }
+    /// One message for each text: at most 5, of at most 5,000 UTF-16 units.
+    pub fn texts(to: &'a str, texts: &'a [String]) -> Self {
+        Self { to, messages: texts.iter().map(|text| Text::new(text)).collect() }
     }
 }
 
@@ -133,11 +133,11 @@ mod tests {
     #[test]
     fn bodies_are_what_line_takes() {
         assert_eq!(
-            serde_json::to_string(&Reply::text("r1", "好的")).unwrap(),
+            serde_json::to_string(&Reply::texts("r1", &["好的".to_owned()])).unwrap(),
             r#"{"replyToken":"r1","messages":[{"type":"text","text":"好的"}]}"#
         );
         assert_eq!(
-            serde_json::to_string(&Push::text("U1", "hi")).unwrap(),
+            serde_json::to_string(&Push::texts("U1", &["hi".to_owned()])).unwrap(),
             r#"{"to":"U1","messages":[{"type":"text","text":"hi"}]}"#
         );
     }

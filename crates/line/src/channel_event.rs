@@ -1,3 +1,4 @@
+use mainstem_domain::configuration::Mode;
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::person::Act;
 use mainstem_domain::{At, BrandId, ChannelId, StoreId};
@@ -17,6 +18,8 @@ pub struct ChannelFacts {
     pub brand: Option<BrandId>,
     /// The provider inside which its user ids mean something.
     pub provider: String,
+    /// How it is run now.
+    pub mode: Mode,
 }
 
 /// The body of the event's message: `mainstem.channel.v1.ChannelEvent` in the proto3 JSON mapping.
@@ -50,13 +53,18 @@ pub fn to_channel_event(
         receive_time: received_at.to_string(),
         reply_token: event.reply_token.as_deref(),
         raw: event.raw,
+        mode: match facts.mode {
+            Mode::Live => None,
+            Mode::Shadow => Some("CHANNEL_MODE_SHADOW"),
+            Mode::Retired => Some("CHANNEL_MODE_RETIRED"),
+        },
     };
     match &event.act {
         Act::Text(text) => wire.text = Some(text),
         Act::Postback(data) => wire.postback = Some(data),
         Act::Follow => wire.follow = Some(Nothing {}),
         Act::Unfollow => wire.unfollow = Some(Nothing {}),
-        Act::Other => wire.other = Some(event.name()),
+        Act::Business(_) | Act::Other => wire.other = Some(event.name()),
     }
     serde_json::to_vec(&wire)
 }
@@ -86,6 +94,8 @@ struct ChannelEvent<'a> {
     receive_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     raw: &'a RawValue,
 }
 
@@ -113,12 +123,13 @@ mod tests {
             store: None,
             brand: Some("brand-3".parse().unwrap()),
             provider: "p1".to_owned(),
+            mode: Mode::Retired,
         };
         let body = to_channel_event(&event, &facts, At::from_millis(1_500)).unwrap();
         let head = concat!(
             r#"{"id":"e1","channel":"line-07","brand":"brand-3","postback":"menu=repair","#,
             r#""identifiers":[{"identifier":"line:p1:U1","verified":true}],"#,
-            r#""occurTime":"1970-01-01T00:00:01.500Z","receiveTime":"1970-01-01T00:00:01.500Z","raw":"#,
+            r#""occurTime":"1970-01-01T00:00:01.500Z","receiveTime":"1970-01-01T00:00:01.500Z","mode":"CHANNEL_MODE_RETIRED","raw":"#,
         );
         assert_eq!(String::from_utf8(body).unwrap(), format!("{head}{json}}}"));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 
+use mainstem_domain::configuration::Mode;
 use mainstem_domain::{BrandId, ChannelId, StoreId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -46,6 +47,7 @@ impl Channel {
             store: self.store.clone(),
             brand: self.brand.clone(),
             provider: self.provider.clone(),
+            mode: Mode::Live,
         }
     }
 }

@@ -52,7 +52,8 @@ impl Machine for NotificationMachine {
                 let channel: &ChannelId = &item.address.channel;
                 (item.customer, Some(channel), topology::send_subject(item.customer, channel))
             }
-            Event::Failed { customer, channel, .. } => {
+            Event::Suppressed { customer, channel, .. }
+            | Event::Failed { customer, channel, .. } => {
                 (*customer, Some(channel), topology::notification_subject(*customer))
             }
             Event::Settled { customer, .. } => {

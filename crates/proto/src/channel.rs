@@ -1,7 +1,8 @@
 //! What people do on channels, from the wire.
 
+use mainstem_domain::configuration::Mode;
 use mainstem_domain::identifier::Identifier;
-use mainstem_domain::person::{Act, Address, ChannelEvent};
+use mainstem_domain::person::{Act, Address, Business, ChannelEvent, Sighting};
 
 use crate::error::FieldError;
 use crate::field::{parse_id, parse_optional, parse_time};
@@ -18,18 +19,25 @@ pub struct Read {
 
 /// Reads an event.
 pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
-    let sightings = event.identifiers.len();
-    let identifiers: Vec<Identifier> = event
+    let mode = mode_from(event.mode());
+    let carried = event.identifiers.len();
+    let sightings: Vec<Sighting> = event
         .identifiers
         .into_iter()
-        .filter_map(|sighting| sighting.identifier.parse().ok())
+        .filter_map(|wire::Sighting { identifier, verified }| {
+            Some(Sighting { identifier: identifier.parse().ok()?, verified })
+        })
         .collect();
-    let unreadable_identifiers = sightings - identifiers.len();
+    let unreadable_identifiers = carried - sightings.len();
     let act = match event.act {
         Some(wire::channel_event::Act::Text(text)) => Act::Text(text),
         Some(wire::channel_event::Act::Postback(data)) => Act::Postback(data),
         Some(wire::channel_event::Act::Follow(_)) => Act::Follow,
         Some(wire::channel_event::Act::Unfollow(_)) => Act::Unfollow,
+        Some(wire::channel_event::Act::Business(act)) => {
+            let act = wire::BusinessAct::try_from(act).ok().and_then(business_from);
+            act.map_or(Act::Other, Act::Business)
+        }
         Some(wire::channel_event::Act::Other(_)) | None => Act::Other,
     };
     let event = ChannelEvent {
@@ -37,8 +45,9 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
         channel: parse_id("channel", &event.channel)?,
         store: parse_optional("store", &event.store)?,
         brand: parse_optional("brand", &event.brand)?,
+        mode,
         act,
-        identifiers,
+        sightings,
         occurred_at: parse_time("occur_time", event.occur_time)?,
         received_at: parse_time("receive_time", event.receive_time)?,
         reply_token: Some(event.reply_token).filter(|token| !token.is_empty()),
@@ -46,11 +55,56 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
     Ok(Read { event, unreadable_identifiers })
 }
 
+/// A mode as it was read.
+#[must_use]
+pub fn mode_from(mode: wire::ChannelMode) -> Mode {
+    match mode {
+        wire::ChannelMode::Unspecified | wire::ChannelMode::Live => Mode::Live,
+        wire::ChannelMode::Shadow => Mode::Shadow,
+        wire::ChannelMode::Retired => Mode::Retired,
+    }
+}
+
+/// A mode as it is written.
+#[must_use]
+pub fn mode_to(mode: Mode) -> wire::ChannelMode {
+    match mode {
+        Mode::Live => wire::ChannelMode::Live,
+        Mode::Shadow => wire::ChannelMode::Shadow,
+        Mode::Retired => wire::ChannelMode::Retired,
+    }
+}
+
+/// What a business system told, as it is written.
+#[must_use]
+pub fn business_to(act: Business) -> wire::BusinessAct {
+    match act {
+        Business::OrderPlaced => wire::BusinessAct::OrderPlaced,
+        Business::OrderPaid => wire::BusinessAct::OrderPaid,
+        Business::OrderShipped => wire::BusinessAct::OrderShipped,
+        Business::OrderCancelled => wire::BusinessAct::OrderCancelled,
+        Business::OrderReturned => wire::BusinessAct::OrderReturned,
+        Business::PageViewed => wire::BusinessAct::PageViewed,
+        Business::ItemClicked => wire::BusinessAct::ItemClicked,
+        Business::MemberSignedUp => wire::BusinessAct::MemberSignedUp,
+        Business::MemberUpdated => wire::BusinessAct::MemberUpdated,
+        Business::CallReceived => wire::BusinessAct::CallReceived,
+        Business::StoreVisited => wire::BusinessAct::StoreVisited,
+        Business::StaffMessage => wire::BusinessAct::StaffMessage,
+    }
+}
+
+/// What a business system told, as it was read; of a later version, nothing.
+#[must_use]
+pub fn business_from(act: wire::BusinessAct) -> Option<Business> {
+    Business::ALL.into_iter().find(|known| business_to(*known) == act)
+}
+
 /// Where the person of an event can be answered: the first LINE user id that the event carries,
 /// on the event's own channel.
 #[must_use]
 pub fn address_of(event: &ChannelEvent) -> Option<Address> {
-    event.identifiers.iter().find_map(|identifier| match identifier {
+    event.sightings.iter().find_map(|sighting| match &sighting.identifier {
         Identifier::Line { user, .. } => {
             Some(Address { channel: event.channel.clone(), user: user.clone() })
         }
@@ -87,7 +141,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(read.unreadable_identifiers, 2);
-        assert_eq!(read.event.identifiers.len(), 3);
+        assert_eq!(read.event.sightings.len(), 3);
         assert_eq!(read.event.act, Act::Text("hello".to_owned()));
         assert_eq!(read.event.reply_token.as_deref(), Some("t"));
         assert_eq!(read.event.store.as_ref().unwrap().as_str(), "s-1");
@@ -113,6 +167,20 @@ mod tests {
         assert_eq!(act(serde_json::json!({"follow": {}})), Act::Follow);
         assert_eq!(act(serde_json::json!({"unfollow": {}})), Act::Unfollow);
         assert_eq!(act(serde_json::json!({"other": "beacon"})), Act::Other);
+        for business in Business::ALL {
+            let name = business_to(business).as_str_name();
+            assert_eq!(act(serde_json::json!({"business": name})), Act::Business(business));
+        }
+        assert_eq!(act(serde_json::json!({"business": 99})), Act::Other);
+    }
+
+    #[test]
+    fn the_mode_is_read_and_live_without_one() {
+        let mode = |json| event(&json).unwrap().event.mode;
+        assert_eq!(mode(serde_json::json!({})), Mode::Live);
+        for one in [Mode::Live, Mode::Shadow, Mode::Retired] {
+            assert_eq!(mode(serde_json::json!({"mode": mode_to(one).as_str_name()})), one);
+        }
     }
 
     #[test]

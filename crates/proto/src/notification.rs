@@ -15,6 +15,8 @@ pub const ADDRESS_LEARNED: &str = "mainstem.notification.address-learned.v1";
 pub const ADDRESSES_MOVED: &str = "mainstem.notification.addresses-moved.v1";
 /// An item is on its way; the body is the [`wire::Delivery`] itself.
 pub const DELIVERY_QUEUED: &str = "mainstem.notification.delivery-queued.v1";
+/// A request ended without an item: nothing is to be said there now.
+pub const REQUEST_SUPPRESSED: &str = "mainstem.notification.request-suppressed.v1";
 /// A request ended without an item.
 pub const REQUEST_FAILED: &str = "mainstem.notification.request-failed.v1";
 /// An item ended.
@@ -37,6 +39,15 @@ pub fn encode(event: &Event) -> Encoded {
             &wire::AddressesMoved { absorbed: from.to_string(), survivor: to.to_string() },
         ),
         Event::Queued { id, item } => record::write(DELIVERY_QUEUED, &delivery_to_wire(*id, item)),
+        Event::Suppressed { id, customer, channel, reason } => record::write(
+            REQUEST_SUPPRESSED,
+            &wire::RequestSuppressed {
+                item: id.to_string(),
+                customer: customer.to_string(),
+                channel: channel.to_string(),
+                reason: reason.clone(),
+            },
+        ),
         Event::Failed { id, customer, channel, reason } => record::write(
             REQUEST_FAILED,
             &wire::RequestFailed {
@@ -82,6 +93,15 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         DELIVERY_QUEUED => {
             let Delivery { id, item } = record::read::<wire::Delivery>(body)?.try_into()?;
             Ok(Event::Queued { id, item })
+        }
+        REQUEST_SUPPRESSED => {
+            let record: wire::RequestSuppressed = record::read(body)?;
+            Ok(Event::Suppressed {
+                id: parse_item("item", &record.item)?,
+                customer: parse_customer("customer", &record.customer)?,
+                channel: parse_channel("channel", &record.channel)?,
+                reason: record.reason,
+            })
         }
         REQUEST_FAILED => {
             let record: wire::RequestFailed = record::read(body)?;
@@ -137,7 +157,7 @@ fn delivery_to_wire(id: ItemId, item: &Item) -> wire::Delivery {
             Way::Reply { token } => token.clone(),
             Way::Push => String::new(),
         },
-        text: item.text.clone(),
+        texts: item.texts.clone(),
         create_time: Some(timestamp(item.asked_at)),
         state: state.into(),
         reason,
@@ -171,7 +191,7 @@ impl TryFrom<wire::Delivery> for Delivery {
                 customer: parse_customer("customer", &delivery.customer)?,
                 address: Address { channel, user: delivery.user },
                 way,
-                text: delivery.text,
+                texts: delivery.texts,
                 asked_at: parse_time("create_time", delivery.create_time)?,
                 outcome,
             },
@@ -192,7 +212,7 @@ mod tests {
                 customer: CustomerId::derive("1"),
                 address: Address { channel: "line-1".parse().unwrap(), user: "U1".to_owned() },
                 way: Way::Reply { token: "t".to_owned() },
-                text: "好".to_owned(),
+                texts: vec!["好".to_owned()],
                 asked_at: At::from_millis(0),
                 outcome: None,
             },

@@ -336,11 +336,11 @@ proptest! {
         }
         match channel::decode(event) {
             Ok(read) => {
-                prop_assert_eq!(read.event.identifiers.len(), readable);
+                prop_assert_eq!(read.event.sightings.len(), readable);
                 prop_assert_eq!(read.unreadable_identifiers, sightings - readable);
                 let address = channel::address_of(&read.event);
-                let line = read.event.identifiers.iter().any(|identifier| {
-                    matches!(identifier, Identifier::Line { .. })
+                let line = read.event.sightings.iter().any(|sighting| {
+                    matches!(sighting.identifier, Identifier::Line { .. })
                 });
                 prop_assert_eq!(address.is_some(), line);
             }

@@ -4,6 +4,7 @@ use mainstem_domain::configuration::Priority;
 use mainstem_domain::person::ReplyRight;
 use mainstem_domain::routing::{Case, CaseView, Event, MessageRequest, Stage};
 
+use crate::channel::{mode_from, mode_to};
 use crate::error::{DecodeError, FieldError};
 use crate::field::{
     parse_case, parse_channel, parse_customer, parse_id, parse_optional, parse_queue, parse_time,
@@ -61,7 +62,7 @@ pub fn encode(event: &Event) -> Encoded {
                 customer: request.customer.to_string(),
                 channel: request.channel.to_string(),
                 brand: text(request.brand.as_ref()),
-                template: request.template.clone(),
+                templates: request.templates.clone(),
                 case: text(request.case.as_ref()),
                 reply_token: request
                     .reply
@@ -72,6 +73,7 @@ pub fn encode(event: &Event) -> Encoded {
                     .reply
                     .as_ref()
                     .map(|right| timestamp(right.received_at)),
+                mode: mode_to(request.mode).into(),
             },
         ),
     }
@@ -119,6 +121,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
 }
 
 fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldError> {
+    let mode = mode_from(record.mode());
     let reply = if record.reply_token.is_empty() {
         None
     } else {
@@ -129,7 +132,8 @@ fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldErro
         customer: parse_customer("customer", &record.customer)?,
         channel: parse_channel("channel", &record.channel)?,
         brand: parse_optional("brand", &record.brand)?,
-        template: record.template,
+        mode,
+        templates: record.templates,
         case: parse_optional("case", &record.case)?,
         reply,
     })

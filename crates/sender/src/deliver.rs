@@ -123,9 +123,9 @@ impl Sender {
             tracing::error!(channel = %work.channel, item = %work.item, "the channels file lacks this channel");
             return Err(Pause::Long);
         };
-        let text = &delivery.item.text;
+        let texts = &delivery.item.texts;
         let (access_token, parent) = (&channel.access_token, work.trace);
-        let sending = Sending { access_token, trace, parent, text };
+        let sending = Sending { access_token, trace, parent, texts };
         let user = &delivery.item.address.user;
         let push = async || {
             let retry_key = derive_uuid(work.item.as_str());

@@ -24,7 +24,7 @@ pub(crate) struct Sending<'a> {
     pub(crate) trace: TraceContext,
     /// The span that the item came from.
     pub(crate) parent: TraceContext,
-    pub(crate) text: &'a str,
+    pub(crate) texts: &'a [String],
 }
 
 impl LineApi {
@@ -42,13 +42,13 @@ impl LineApi {
 
     pub(crate) async fn reply(&self, token: &str, sending: &Sending<'_>) -> Heard {
         let call = self.http.post(format!("{}{}", self.base, api::REPLY_PATH));
-        hear(call.json(&api::Reply::text(token, sending.text)), sending).await
+        hear(call.json(&api::Reply::texts(token, sending.texts)), sending).await
     }
 
     pub(crate) async fn push(&self, to: &str, retry_key: Uuid, sending: &Sending<'_>) -> Heard {
         let call = self.http.post(format!("{}{}", self.base, api::PUSH_PATH));
         let call = call.header(api::RETRY_KEY_HEADER, retry_key.to_string());
-        hear(call.json(&api::Push::text(to, sending.text)), sending).await
+        hear(call.json(&api::Push::texts(to, sending.texts)), sending).await
     }
 }
 

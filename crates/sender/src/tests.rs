@@ -142,7 +142,7 @@ fn delivery(way: Way) -> Delivery {
             customer: CustomerId::derive("1"),
             address: Address { channel, user: "U1".to_owned() },
             way,
-            text: "維修完成".to_owned(),
+            texts: vec!["維修完成".to_owned()],
             asked_at: NOW,
             outcome: None,
         },

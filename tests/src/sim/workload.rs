@@ -344,10 +344,10 @@ fn rules(version: u32) -> Configuration {
         },
         "queues": {"repair": {"name": "Repair"}},
         "rules": [
-            {"name": "repair", "when": {"menu": "repair"}, "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
-            {"name": "broken", "when": {"keyword": "broken"}, "open": {"queue": "repair"}, "reply": "opened"},
-            {"name": "price", "when": {"keyword": "price"}, "reply": "price"},
-            {"name": "hello", "when": "follow", "reply": "hello"},
+            {"name": "repair", "when": "event.menu == 'repair'", "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
+            {"name": "broken", "when": "event.text.lowerAscii().contains('broken')", "open": {"queue": "repair"}, "reply": "opened"},
+            {"name": "price", "when": "event.text.lowerAscii().contains('price')", "reply": "price"},
+            {"name": "hello", "when": "event.type == 'follow'", "reply": "hello"},
         ],
         "templates": {
             "opened": {"house": format!("v{version}: case {{case}}"), "brands": {"aurora": "Aurora has {case}"}},
@@ -358,7 +358,7 @@ fn rules(version: u32) -> Configuration {
     });
     if version > 1 {
         let rules = configuration["rules"].as_array_mut().expect("a list");
-        rules.push(json!({"name": "greet", "when": {"keyword": "morning"}, "reply": "hello"}));
+        rules.push(json!({"name": "greet", "when": "event.text.lowerAscii().contains('morning')", "reply": "hello"}));
     }
     serde_json::from_value(configuration).expect("a configuration")
 }

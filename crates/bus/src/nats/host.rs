@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use mainstem_domain::At;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -342,17 +343,18 @@ impl Replies {
     }
 }
 
-/// Renews the lease in the background, and says when it is lost.
+/// Renews the lease in the background, and says when it is lost. Dropped, it renews no more and
+/// gives nothing back, as if the process had died.
 struct Keeper {
     lost: CancellationToken,
     stop: CancellationToken,
-    task: TaskTracker,
+    task: JoinSet<()>,
 }
 
 impl Keeper {
     fn start(mut lease: Lease, instance: &Instance) -> Self {
-        let (lost, stop, task) =
-            (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (lost, stop, mut task) =
+            (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
         let (on_lost, on_stop) = (lost.clone(), stop.clone());
         let (renew, surroundings) = (instance.lease_renew, Arc::clone(&instance.surroundings));
         task.spawn(async move {
@@ -381,12 +383,11 @@ impl Keeper {
                 }
             }
         });
-        task.close();
         Self { lost, stop, task }
     }
 
     async fn stop(&mut self) {
         self.stop.cancel();
-        self.task.wait().await;
+        while self.task.join_next().await.is_some() {}
     }
 }

@@ -57,17 +57,23 @@ pub(super) fn callers(secret: &Secret, example: &Configuration) -> String {
 pub(super) fn channels(secret: &Secret, example: &Configuration) -> String {
     let mut text = String::new();
     for (id, channel) in &example.channels {
-        let number = example.brands.keys().position(|brand| *brand == channel.brand).unwrap_or(0);
+        let number = example
+            .brands
+            .keys()
+            .position(|brand| Some(brand) == channel.brand.as_ref())
+            .unwrap_or(0);
         let account = &sha256_hex(id.as_str().as_bytes())[..32];
         let _ = writeln!(
             text,
             "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = \"U{account}\"\n\
-             secret = \"{}\"\naccess_token = \"{}\"\nbrand = \"{}\"",
+             secret = \"{}\"\naccess_token = \"{}\"",
             number % 3,
             secret.of(&format!("{id}/secret")),
             secret.of(&format!("{id}/token")),
-            channel.brand,
         );
+        if let Some(brand) = &channel.brand {
+            let _ = writeln!(text, "brand = \"{brand}\"");
+        }
         if let Some(store) = &channel.store {
             let _ = writeln!(text, "store = \"{store}\"");
         }

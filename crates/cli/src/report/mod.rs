@@ -103,6 +103,7 @@ pub(crate) fn shown(report: &Report) -> String {
         row("  by reply", report.replies_delivered),
         row("  by push", report.pushes_delivered),
         row("  still waiting", report.deliveries_waiting),
+        row("  suppressed", report.deliveries_suppressed),
         row("  failed", report.deliveries_failed),
         row("duplicates dropped", report.duplicates_dropped),
         row("dead letters", report.dead_lettered),

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) pushes_delivered: u64,
     /// Items without an outcome.
     pub(crate) deliveries_waiting: u64,
+    /// Requests that ended because nothing was to be said there.
+    pub(crate) deliveries_suppressed: u64,
     /// Requests that ended without being delivered.
     pub(crate) deliveries_failed: u64,
     /// Events that came again and left no second trace on CUSTOMER: stopped by the broker before
@@ -191,6 +193,7 @@ impl Tally {
             notification::Event::Queued { id, item } => {
                 self.report.doubled += u64::from(self.items.insert(id, item.way).is_some());
             }
+            notification::Event::Suppressed { .. } => self.report.deliveries_suppressed += 1,
             notification::Event::Failed { .. } => self.report.deliveries_failed += 1,
             notification::Event::Settled { id, outcome, .. } => {
                 self.settled.insert(id);

@@ -1,0 +1,343 @@
+//! The condition of a rule: an expression of the Common Expression Language over what happened.
+//!
+//! | name | what it is; a text, empty where there is nothing |
+//! |---|---|
+//! | `event.type` | `text`, `postback`, `follow`, `unfollow`, `order-placed`, … ([`Act::name`]) |
+//! | `event.text` | what the person wrote |
+//! | `event.postback` | the data of the tap |
+//! | `event.menu` | the parameter `menu` of that data |
+//! | `event.brand`, `event.store` | what the event says, else its channel's |
+//! | `channel.id`, `channel.kind`, `channel.mode` | where it came in |
+//! | `param(name)` | any parameter of the data |
+//!
+//! With `==`, `!=`, `&&`, `||`, `!`, `? :`, `in`, `size`, `contains`, `startsWith`, `endsWith` and
+//! `lowerAscii`. Maps and macros are left out: nothing here may depend on the order of a map, or run
+//! for longer than its text is long.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{Expr, IdedExpr};
+use cel::{Context, Env, Program, Value, extensions};
+use serde::{Deserialize, Serialize};
+
+use super::{ChannelKind, Mode};
+use crate::person::{Act, Business, ChannelEvent};
+
+const VARIABLES: [&str; 9] = [
+    "event.type",
+    "event.text",
+    "event.postback",
+    "event.menu",
+    "event.brand",
+    "event.store",
+    "channel.id",
+    "channel.kind",
+    "channel.mode",
+];
+
+const FUNCTIONS: [&str; 6] = ["size", "contains", "startsWith", "endsWith", "lowerAscii", "param"];
+
+/// What is not a name: CEL writes its operators as calls of `_==_`, `!_`, `@in` and so on.
+fn is_operator(function: &str) -> bool {
+    function.contains(['_', '@'])
+}
+
+/// LINE's limit for postback data is 300 characters; a rule that needs more than this says too
+/// much at once.
+const LENGTH_AT_MOST: usize = 2_000;
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut environment = Env::default().with_optional_support(false).with_stdlib();
+    // It fails only when a name is declared twice, and nothing was declared but the standard.
+    let _ = environment.add_extension(extensions::strings);
+    Arc::new(environment)
+});
+
+/// An expression, compiled once.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Condition {
+    source: String,
+    program: Arc<Program>,
+}
+
+/// A condition could not be evaluated: it counts as no match.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConditionError(String);
+
+/// What conditions look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The event.
+    pub event: &'a ChannelEvent,
+    /// What its channel is.
+    pub kind: ChannelKind,
+}
+
+impl Condition {
+    /// The expression as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// It came to something else than true or false, or failed on the way.
+    pub fn holds(&self, facts: Facts<'_>) -> Result<bool, ConditionError> {
+        match self.program.execute(&context(facts)) {
+            Ok(Value::Bool(holds)) => Ok(holds),
+            // The value could hold what a person wrote.
+            Ok(_) => Err(ConditionError("gives something else than true or false".to_owned())),
+            Err(cel::ExecutionError::UndeclaredReference(name)) => {
+                Err(ConditionError(format!("uses {name}, which is not declared")))
+            }
+            Err(_) => Err(ConditionError("fails on some events".to_owned())),
+        }
+    }
+
+    /// Whether it holds for everything, because it looks at nothing.
+    pub(super) fn is_always(&self) -> bool {
+        let references = self.program.references();
+        references.variables().is_empty()
+            && !references.has_function("param")
+            && samples()
+                .first()
+                .is_some_and(|(event, kind)| self.holds(Facts { event, kind: *kind }) == Ok(true))
+    }
+
+    /// What keeps it from being applied: an undeclared name, or a sample that it fails on.
+    pub(super) fn problem(&self) -> Option<String> {
+        if let Err(problem) = check(self.program.expression()) {
+            return Some(problem);
+        }
+        samples().iter().find_map(|(event, kind)| {
+            let error = self.holds(Facts { event, kind: *kind }).err()?;
+            Some(format!("{error} (tried on {} of a {kind} channel)", event.act.name()))
+        })
+    }
+}
+
+/// Dotted names are variables of their own: with maps in their place, an expression could see the
+/// order of a map, which is not the same on every run.
+fn context<'a>(facts: Facts<'_>) -> Context<'a, 'a> {
+    let Facts { event, kind } = facts;
+    let (text, postback) = match &event.act {
+        Act::Text(text) => (text.as_str(), ""),
+        Act::Postback(data) => ("", data.as_str()),
+        Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => ("", ""),
+    };
+    let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+    let values = [
+        event.act.name(),
+        text,
+        postback,
+        parameter(postback, "menu").unwrap_or_default(),
+        event.brand.as_ref().map_or("", |brand| brand.as_str()),
+        event.store.as_ref().map_or("", |store| store.as_str()),
+        event.channel.as_str(),
+        kind.name(),
+        event.mode.name(),
+    ];
+    for (name, value) in VARIABLES.into_iter().zip(values) {
+        context.add_variable_from_value(name, value);
+    }
+    let data = postback.to_owned();
+    let param = move |name: Arc<String>| -> String {
+        parameter(&data, &name).unwrap_or_default().to_owned()
+    };
+    // It fails only for a name that the environment has already.
+    let _ = context.add_function("param", param);
+    context
+}
+
+/// A parameter of postback data such as `menu=repair&brand=aurora`.
+pub(crate) fn parameter<'a>(data: &'a str, name: &str) -> Option<&'a str> {
+    data.split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+/// Only what the head of this module declares.
+fn check(expression: &IdedExpr) -> Result<(), String> {
+    match &expression.expr {
+        Expr::Literal(_) => Ok(()),
+        Expr::List(list) => list.elements.iter().try_for_each(check),
+        Expr::Call(call) => {
+            let name = call.func_name.as_str();
+            if !is_operator(name) && !FUNCTIONS.contains(&name) {
+                return Err(format!("uses {name}(), but there are only {}", FUNCTIONS.join(", ")));
+            }
+            call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(check)
+        }
+        Expr::Ident(_) | Expr::Select(_) => {
+            let name = qualified(&expression.expr).unwrap_or_else(|| "a field".to_owned());
+            if VARIABLES.contains(&name.as_str()) {
+                return Ok(());
+            }
+            Err(format!("uses {name}, but there are only {}", VARIABLES.join(", ")))
+        }
+        Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) | Expr::Unspecified => {
+            Err("uses a map or a macro; write it with ==, &&, || and contains".to_owned())
+        }
+    }
+}
+
+fn qualified(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Ident(name) => Some(name.clone()),
+        Expr::Select(select) if !select.test => {
+            Some(format!("{}.{}", qualified(&select.operand.expr)?, select.field))
+        }
+        _ => None,
+    }
+}
+
+/// One event of each kind, so that a rule is tried on all of them before it is applied.
+fn samples() -> Vec<(ChannelEvent, ChannelKind)> {
+    let spoken = [
+        Act::Text("請問手錶可以維修嗎？ Can you repair my watch?".to_owned()),
+        Act::Postback("menu=store&brand=aurora".to_owned()),
+        Act::Postback(String::new()),
+        Act::Follow,
+        Act::Unfollow,
+        Act::Other,
+    ];
+    let told = Business::ALL.into_iter().map(Act::Business);
+    let kinds = [ChannelKind::Line, ChannelKind::Shop, ChannelKind::Till, ChannelKind::Phone];
+    let acts: Vec<_> = spoken.into_iter().chain(told).collect();
+    kinds
+        .into_iter()
+        .flat_map(|kind| acts.iter().cloned().map(move |act| (act, kind)))
+        .filter_map(|(act, kind)| {
+            let at = crate::At::from_millis(0);
+            let event = ChannelEvent {
+                id: "sample".parse().ok()?,
+                channel: "sample".parse().ok()?,
+                mode: Mode::Live,
+                store: "taipei-01".parse().ok(),
+                brand: None,
+                act,
+                sightings: Vec::new(),
+                occurred_at: at,
+                received_at: at,
+                reply_token: None,
+            };
+            Some((event, kind))
+        })
+        .collect()
+}
+
+impl TryFrom<String> for Condition {
+    type Error = ConditionError;
+    fn try_from(source: String) -> Result<Self, ConditionError> {
+        if source.len() > LENGTH_AT_MOST {
+            let what = format!("is longer than {LENGTH_AT_MOST} bytes; make two rules of it");
+            return Err(ConditionError(what));
+        }
+        let program = ENVIRONMENT.compile(&source).map_err(|errors| {
+            let what = errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default();
+            ConditionError(format!("is no CEL expression: {what}"))
+        })?;
+        Ok(Self { source, program: Arc::new(program) })
+    }
+}
+
+impl From<Condition> for String {
+    fn from(condition: Condition) -> String {
+        condition.source
+    }
+}
+
+impl std::str::FromStr for Condition {
+    type Err = ConditionError;
+    fn from_str(text: &str) -> Result<Self, ConditionError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Condition {}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(text: &str) -> Condition {
+        text.parse().unwrap()
+    }
+
+    fn event(act: Act) -> ChannelEvent {
+        let (mut event, _) = samples().remove(0);
+        event.act = act;
+        event
+    }
+
+    fn holds(text: &str, act: Act) -> bool {
+        let event = event(act);
+        condition(text).holds(Facts { event: &event, kind: ChannelKind::Line }).unwrap()
+    }
+
+    #[test]
+    fn conditions_look_at_what_happened() {
+        let tap = |data: &str| Act::Postback(data.to_owned());
+        let text = |text: &str| Act::Text(text.to_owned());
+        assert!(holds("event.menu == 'repair'", tap("brand=aurora&menu=repair")));
+        assert!(!holds("event.menu == 'repair'", tap("menu=repairs")));
+        assert!(holds("param('size') in ['M', 'L']", tap("menu=shop&size=M")));
+        assert!(!holds("param('size') in ['M', 'L']", text("size=M")));
+        assert!(holds("event.text.lowerAscii().contains('broken')", text("It is BROKEN")));
+        assert!(holds("event.text.contains('維修') && channel.kind == 'line'", text("要維修")));
+        assert!(holds("event.type == 'order-paid'", Act::Business(Business::OrderPaid)));
+        assert!(holds("event.type in ['follow', 'unfollow']", Act::Unfollow));
+        assert!(holds("event.brand == '' && event.store != ''", Act::Other));
+    }
+
+    #[test]
+    fn only_declared_names_and_true_or_false_are_applied() {
+        assert_eq!(condition("event.type == 'text'").problem(), None);
+        let problem = |text: &str| condition(text).problem().unwrap();
+        assert!(problem("true || customer.name == ''").starts_with("uses customer.name, but"));
+        assert!(problem("event.texts == ''").starts_with("uses event.texts, but"));
+        assert!(problem("event == 1").starts_with("uses event, but"));
+        assert!(problem("true || reverse(event.text) == ''").starts_with("uses reverse()"));
+        assert!(problem("{'a': true}['a']").starts_with("uses a map"));
+        assert!(problem("event.text").contains("something else than true or false"));
+        assert!(problem("event.type == 'text' ? 1 : true").contains("tried on text"));
+        assert!(problem("[1, 2][size(event.text)] == 1").starts_with("fails on some"));
+    }
+
+    #[test]
+    fn what_is_no_expression_says_so() {
+        for text in ["", "event.", "event.type ==", "'", "((((", "if (x) y"] {
+            let error = text.parse::<Condition>().unwrap_err();
+            assert!(error.0.starts_with("is no CEL expression"), "{text}: {error}");
+        }
+        let deep = "(".repeat(900) + "true" + &")".repeat(900);
+        assert!(deep.parse::<Condition>().is_err());
+        assert!("x".repeat(2_001).parse::<Condition>().unwrap_err().0.contains("2000 bytes"));
+    }
+
+    #[test]
+    fn what_looks_at_nothing_is_always_true() {
+        assert!(condition("1 < 2").is_always());
+        assert!(!condition("1 > 2").is_always());
+        assert!(!condition("event.type != ''").is_always());
+        assert!(!condition("param('x') == ''").is_always());
+    }
+}

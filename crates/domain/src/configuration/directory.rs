@@ -1,0 +1,157 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identifier::Owned;
+use crate::{BrandId, ChannelId, StoreId};
+
+/// A brand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brand {
+    /// As customers see it.
+    pub name: String,
+}
+
+/// A store (counter).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// As customers see it.
+    pub name: String,
+}
+
+/// One LINE account, web shop, till or phone desk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Channel {
+    /// What it is.
+    pub kind: ChannelKind,
+    /// The brand that speaks here, if there is one. The single entry speaks for all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brand: Option<BrandId>,
+    /// The store that it belongs to, if to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreId>,
+    /// How it is run.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mode: Mode,
+    /// Where the system that answers a shadow channel takes its webhooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incumbent: Option<String>,
+    /// The identifiers that this channel's source owns: from here they are verified, all others
+    /// asserted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owns: Vec<Owned>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What a channel is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// A LINE Official Account.
+    #[default]
+    Line,
+    /// A web shop.
+    Shop,
+    /// The tills of a store, or of all.
+    Till,
+    /// A phone desk.
+    Phone,
+}
+
+impl ChannelKind {
+    /// As it stands in subjects, rules and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Shop => "shop",
+            Self::Till => "till",
+            Self::Phone => "phone",
+        }
+    }
+}
+
+impl fmt::Display for ChannelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a channel is run, so that 70-80 accounts can move to one without losing a customer.
+///
+/// Ingress stamps each event with the mode that was in force when it came in, and its answers keep
+/// to that: no person is answered twice, or by nobody, while an account is moved.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Everything is decided and sent.
+    #[default]
+    Live,
+    /// Everything is decided and nothing is sent: the incumbent still answers.
+    Shadow,
+    /// An old account: every message still reaches its people, and is answered by reply, with the
+    /// way to the single entry.
+    Retired,
+}
+
+impl Mode {
+    /// As it stands in rules.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Shadow => "shadow",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// The single entry that all the old accounts lead to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The LINE account.
+    pub channel: ChannelId,
+    /// How people get there, e.g. its add-friend link. Stands in the template `moved` as `{link}`.
+    pub link: String,
+}
+
+/// A back-office queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// As staff see it.
+    pub name: String,
+}
+
+/// Urgency of a case; `P1` first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Priority {
+    /// Now.
+    P1,
+    /// Today.
+    P2,
+    /// The usual.
+    #[default]
+    P3,
+    /// When there is time.
+    P4,
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,237 @@
+//! What operators apply: the directory, the rules and the templates.
+//!
+//! A configuration is one value with one digest. All services lint it, then all take it; every
+//! decision names the digest it was taken under.
+
+mod condition;
+mod directory;
+mod lint;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::person::ChannelEvent;
+use crate::{BrandId, ChannelId, QueueId, StoreId};
+
+pub(crate) use condition::parameter;
+pub use condition::{Condition, ConditionError, Facts};
+pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Store};
+pub use lint::Problem;
+
+/// Everything that is applied together. The default is empty: no channel, no rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configuration {
+    /// The brands.
+    pub brands: BTreeMap<BrandId, Brand>,
+    /// The stores.
+    pub stores: BTreeMap<StoreId, Store>,
+    /// The channels.
+    pub channels: BTreeMap<ChannelId, Channel>,
+    /// The single entry, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Entry>,
+    /// The back-office queues.
+    pub queues: BTreeMap<QueueId, Queue>,
+    /// Tried in order; the first that matches decides.
+    pub rules: Vec<Rule>,
+    /// What is said, by name.
+    pub templates: BTreeMap<String, Template>,
+}
+
+/// What to do with what a person does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Stands in every decision taken by this rule.
+    pub name: String,
+    /// When it matches.
+    pub when: Condition,
+    /// Opens a case, if given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenCase>,
+    /// The template of the answer, if given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
+}
+
+/// Where a rule opens a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenCase {
+    /// The queue.
+    pub queue: QueueId,
+    /// The priority.
+    #[serde(default)]
+    pub priority: Priority,
+}
+
+/// One text in each brand's voice. `{case}` stands for the case's id, `{link}` for the way to the
+/// single entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// For a brand without a text of its own.
+    pub house: String,
+    /// In a brand's own voice.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub brands: BTreeMap<BrandId, String>,
+}
+
+/// LINE's limit for one text message, in UTF-16 code units.
+pub const TEXT_AT_MOST: usize = 5_000;
+
+/// LINE's limit for one call, in messages.
+pub const MESSAGES_AT_MOST: usize = 5;
+
+/// The template that tells a customer that a case is resolved. Always needed.
+pub const CASE_RESOLVED: &str = "case-resolved";
+
+/// The template with which a retired account shows the way to the single entry.
+pub const MOVED: &str = "moved";
+
+impl Configuration {
+    /// The first rule whose condition holds. One that cannot be evaluated counts as no match.
+    #[must_use]
+    pub fn rule_for(&self, event: &ChannelEvent) -> Option<&Rule> {
+        let kind = self.channels.get(&event.channel).map_or(ChannelKind::Line, |c| c.kind);
+        let facts = Facts { event, kind };
+        self.rules.iter().find(|rule| rule.when.holds(facts) == Ok(true))
+    }
+
+    /// How a channel is run now.
+    #[must_use]
+    pub fn mode(&self, channel: &ChannelId) -> Mode {
+        self.channels.get(channel).map_or(Mode::Live, |channel| channel.mode)
+    }
+
+    /// A template's text in the brand's voice, with the variables filled in.
+    #[must_use]
+    pub fn text(&self, template: &str, brand: Option<&BrandId>, case: &str) -> Option<String> {
+        let template = self.templates.get(template)?;
+        let voice = brand.and_then(|brand| template.brands.get(brand)).unwrap_or(&template.house);
+        let link = self.entry.as_ref().map_or("", |entry| entry.link.as_str());
+        Some(voice.replace("{case}", case).replace("{link}", link))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::At;
+    use crate::person::Act;
+
+    fn sample() -> Configuration {
+        serde_json::from_value(serde_json::json!({
+            "brands": {"aurora": {"name": "Aurora"}},
+            "stores": {"taipei-1": {"name": "Taipei 1"}},
+            "channels": {"line-1": {"brand": "aurora", "store": "taipei-1"}},
+            "queues": {"repair": {"name": "Repair"}},
+            "rules": [
+                {"name": "menu", "when": "event.menu == 'repair'", "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
+                {"name": "word", "when": "event.text.lowerAscii().contains('broken')", "open": {"queue": "repair"}},
+                {"name": "hello", "when": "event.type == 'follow'", "reply": "opened"}
+            ],
+            "templates": {
+                "opened": {"house": "Case {case}", "brands": {"aurora": "Aurora: {case}"}},
+                "case-resolved": {"house": "done {case}"}
+            }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_good_configuration_has_no_problems() {
+        assert_eq!(sample().lint(), []);
+    }
+
+    #[test]
+    fn every_problem_names_its_place() {
+        let mut bad = sample();
+        bad.brands.clear();
+        bad.stores.clear();
+        bad.queues.clear();
+        bad.templates.get_mut("opened").unwrap().house = "x".repeat(5_001);
+        bad.templates.remove(CASE_RESOLVED);
+        bad.rules.push(Rule {
+            name: "word".to_owned(),
+            when: "event.text.lowerAscii().contains('broken')".parse().unwrap(),
+            open: None,
+            reply: None,
+        });
+        bad.rules.push(Rule {
+            name: "lost".to_owned(),
+            when: "event.text".parse().unwrap(),
+            open: None,
+            reply: Some("nowhere".to_owned()),
+        });
+        let paths: Vec<_> = bad.lint().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "channels.line-1.brand",
+                "channels.line-1.store",
+                "rules[0].open.queue",
+                "rules[1].open.queue",
+                "rules[3].name",
+                "rules[3].when",
+                "rules[3]",
+                "rules[4].when",
+                "rules[4].reply",
+                "templates.case-resolved",
+                "templates.opened.house",
+                "templates.opened.brands.aurora",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_matching_rule_decides_in_the_brands_voice() {
+        let config = sample();
+        let name = |act: Act| {
+            let event = ChannelEvent {
+                id: "e".parse().unwrap(),
+                channel: "line-1".parse().unwrap(),
+                mode: Mode::Live,
+                store: None,
+                brand: None,
+                act,
+                sightings: Vec::new(),
+                occurred_at: At::from_millis(0),
+                received_at: At::from_millis(0),
+                reply_token: None,
+            };
+            config.rule_for(&event).map(|rule| rule.name.as_str())
+        };
+        assert_eq!(name(Act::Postback("brand=aurora&menu=repair".to_owned())), Some("menu"));
+        assert_eq!(name(Act::Postback("menu=repairs".to_owned())), None);
+        assert_eq!(name(Act::Text("It is BROKEN".to_owned())), Some("word"));
+        assert_eq!(name(Act::Follow), Some("hello"));
+        assert_eq!(name(Act::Other), None);
+        let brand: BrandId = "aurora".parse().unwrap();
+        assert_eq!(config.text("opened", Some(&brand), "K1").as_deref(), Some("Aurora: K1"));
+        assert_eq!(config.text("opened", None, "K1").as_deref(), Some("Case K1"));
+        assert_eq!(config.text("none", None, "K1"), None);
+    }
+
+    #[test]
+    fn a_retired_account_needs_a_way_and_a_shadow_its_incumbent() {
+        let mut config = sample();
+        let channel = |mode: &str| serde_json::from_value(serde_json::json!({"mode": mode}));
+        config.channels.insert("old".parse().unwrap(), channel("retired").unwrap());
+        config.channels.insert("new".parse().unwrap(), channel("shadow").unwrap());
+        let paths: Vec<_> = config.lint().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(paths, ["channels.new.incumbent", "entry", "templates.moved"]);
+        config.channels.get_mut(&"new".parse().unwrap()).unwrap().incumbent =
+            Some("https://old.example/webhook".to_owned());
+        config.entry = serde_json::from_value(
+            serde_json::json!({"channel": "line-1", "link": "https://line.me/x"}),
+        )
+        .unwrap();
+        let moved = Template { house: "→ {link}".to_owned(), brands: BTreeMap::new() };
+        config.templates.insert(MOVED.to_owned(), moved);
+        assert_eq!(config.lint(), []);
+        assert_eq!(config.text(MOVED, None, "").as_deref(), Some("→ https://line.me/x"));
+    }
+}
