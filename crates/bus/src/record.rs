@@ -93,6 +93,11 @@ impl Headers {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
+    /// All of them, with names that know whether they are constants.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Cow<'static, str>, &str)> {
+        self.0.iter().map(|(name, value)| (name, value.as_str()))
+    }
+
     /// Bytes on the wire, roughly.
     #[must_use]
     pub fn size(&self) -> usize {

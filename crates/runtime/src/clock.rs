@@ -83,6 +83,11 @@ impl Clock {
         }
     }
 
+    /// Real time since whenever, which never goes back, and goes on while the process is stopped.
+    pub fn monotonic(&self) -> Duration {
+        (self.0.read)().monotonic
+    }
+
     /// How long a span of virtual time really takes.
     pub fn real_duration(&self, span: Duration) -> Duration {
         Duration::try_from_secs_f64(span.as_secs_f64() / self.0.speed).unwrap_or(Duration::MAX)

@@ -100,6 +100,10 @@ impl Surroundings for Around {
         self.0.real_duration(span)
     }
 
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
     fn span_start(&self) -> Option<SystemTime> {
         start_span()
     }

@@ -337,6 +337,10 @@ impl Surroundings for Real {
     fn real(&self, span: Duration) -> Duration {
         span
     }
+    #[expect(clippy::disallowed_methods, reason = "a bench runs in real time")]
+    fn monotonic(&self) -> Duration {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
     fn span_start(&self) -> Option<SystemTime> {
         None
     }

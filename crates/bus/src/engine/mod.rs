@@ -243,6 +243,8 @@ pub struct Engine<M: Machine> {
     stored: u64,
     unsent: VecDeque<Append>,
     in_flight: VecDeque<InFlight>,
+    /// Whether the window was full, and half of it is not acknowledged yet.
+    full: bool,
     answers: VecDeque<(u64, Ticket, Answer)>,
     silent_inputs: u64,
     silent_since: Option<At>,
@@ -285,6 +287,7 @@ impl<M: Machine> Engine<M> {
             mode: Mode::Following,
             unsent: VecDeque::new(),
             in_flight: VecDeque::new(),
+            full: false,
             answers: VecDeque::new(),
             silent_inputs: 0,
             silent_since: None,

@@ -225,13 +225,17 @@ impl<M: Machine> Engine<M> {
     }
 
     /// The next append to send now, if the window has room.
+    ///
+    /// A window that was full is filled again when half of it is acknowledged: many appends go out
+    /// by one write, and the broker answers them by one.
     pub fn next_append(&mut self) -> Option<Append> {
+        let in_flight = self.in_flight.len();
+        self.full = in_flight >= self.settings.window
+            || (self.full && in_flight > self.settings.window / 2);
         // A batch goes alone: behind a refused one, a record could meet the sequence that it
         // expects, which another writer's batch of the same length has made.
         let room = match (self.unsent.front()?, self.in_flight.back()) {
-            (Append::One { .. }, None | Some(InFlight { records: 1, .. })) => {
-                self.in_flight.len() < self.settings.window
-            }
+            (Append::One { .. }, None | Some(InFlight { records: 1, .. })) => !self.full,
             (_, in_flight) => in_flight.is_none(),
         };
         let append = room.then(|| self.unsent.pop_front()).flatten()?;

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mainstem_domain::At;
@@ -26,6 +27,8 @@ pub trait Surroundings: Send + Sync + 'static {
     fn observe(&self, broker: i64);
     /// How long to wait in real time for this much of the clock's.
     fn real(&self, span: Duration) -> Duration;
+    /// Real time since whenever, which never goes back, and goes on while the process is stopped.
+    fn monotonic(&self) -> Duration;
     /// The moment, if spans are exported.
     fn span_start(&self) -> Option<SystemTime>;
     /// Exports the span of one input.
@@ -175,8 +178,10 @@ impl<M: Machine> Host<M> {
 
     async fn live(&mut self, stop: &CancellationToken) -> Result<(), Trouble> {
         let (mut engine, mut log) = self.restore().await?;
-        let Some(lease) = self.follow(&mut engine, &mut log, stop).await? else { return Ok(()) };
-        let mut keeper = Keeper::start(lease, &self.instance);
+        let Some((lease, since)) = self.follow(&mut engine, &mut log, stop).await? else {
+            return Ok(());
+        };
+        let mut keeper = Keeper::start(lease, since, &self.instance);
         let written = self.write(engine, log, &keeper, stop).await;
         self.status.send_modify(|status| status.writer = false);
         keeper.stop().await;
@@ -193,7 +198,7 @@ impl<M: Machine> Host<M> {
         let last = self.catch_up(&mut engine, &mut log).await?;
         engine.folded_to(last);
         drop(log);
-        writer::write(self, engine, &keeper.lost, stop).await
+        writer::write(self, engine, keeper, stop).await
     }
 
     /// The engine as the newest good snapshot and the log behind it give it.
@@ -268,13 +273,14 @@ impl<M: Machine> Host<M> {
         });
     }
 
-    /// Stays warm until the lease is ours; `None` when it is time to stop.
+    /// Stays warm until the lease is ours, and says since when at the earliest; `None` when it is
+    /// time to stop.
     async fn follow(
         &mut self,
         engine: &mut Engine<M>,
         log: &mut Log,
         stop: &CancellationToken,
-    ) -> Result<Option<Lease>, Trouble> {
+    ) -> Result<Option<(Lease, Duration)>, Trouble> {
         let mut lease = Lease::open(&self.bus, M::SERVICE, &self.instance.name)
             .await
             .map_err(Trouble::Again)?;
@@ -285,8 +291,9 @@ impl<M: Machine> Host<M> {
                 () = stop.cancelled() => return Ok(None),
                 _ = attempts.tick() => {
                     self.report(engine, false);
+                    let since = self.instance.surroundings.monotonic();
                     if lease.acquire().await.map_err(Trouble::Again)? {
-                        return Ok(Some(lease));
+                        return Ok(Some((lease, since)));
                     }
                 }
                 message = log.next() => {
@@ -345,17 +352,22 @@ impl Replies {
 
 /// Renews the lease in the background, and says when it is lost. Dropped, it renews no more and
 /// gives nothing back, as if the process had died.
-struct Keeper {
-    lost: CancellationToken,
+pub(crate) struct Keeper {
+    pub(crate) lost: CancellationToken,
     stop: CancellationToken,
     task: JoinSet<()>,
+    surroundings: Arc<dyn Surroundings>,
+    /// When the lease was renewed at the earliest, in milliseconds of the monotonic clock.
+    renewed: Arc<AtomicU64>,
 }
 
 impl Keeper {
-    fn start(mut lease: Lease, instance: &Instance) -> Self {
+    fn start(mut lease: Lease, since: Duration, instance: &Instance) -> Self {
         let (lost, stop, mut task) =
             (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
         let (on_lost, on_stop) = (lost.clone(), stop.clone());
+        let renewed = Arc::new(AtomicU64::new(millis(since)));
+        let held_since = Arc::clone(&renewed);
         let (renew, surroundings) = (instance.lease_renew, Arc::clone(&instance.surroundings));
         task.spawn(async move {
             loop {
@@ -370,8 +382,12 @@ impl Keeper {
                 let left = topology::LEASE_TTL.saturating_sub(renew);
                 let renewed = tokio::time::timeout(left, async {
                     loop {
+                        let since = surroundings.monotonic();
                         match lease.renew().await {
-                            Renewal::Held => break true,
+                            Renewal::Held => {
+                                held_since.store(millis(since), Ordering::Release);
+                                break true;
+                            }
                             Renewal::Lost => break false,
                             Renewal::Unknown => tokio::time::sleep(renew / 10).await,
                         }
@@ -383,11 +399,23 @@ impl Keeper {
                 }
             }
         });
-        Self { lost, stop, task }
+        let surroundings = Arc::clone(&instance.surroundings);
+        Self { lost, stop, task, surroundings, renewed }
+    }
+
+    /// Whether nobody else can have begun to write. A process that was stopped for a while asks
+    /// before it answers from memory: [`lost`](Self::lost) is told only when its timers run again.
+    pub(crate) fn holds(&self) -> bool {
+        let renewed = Duration::from_millis(self.renewed.load(Ordering::Acquire));
+        self.surroundings.monotonic().saturating_sub(renewed) < topology::LEASE_TTL
     }
 
     async fn stop(&mut self) {
         self.stop.cancel();
         while self.task.join_next().await.is_some() {}
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

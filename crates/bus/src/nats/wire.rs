@@ -1,5 +1,7 @@
 //! Between records and the client's messages.
 
+use std::borrow::Cow;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
@@ -7,10 +9,14 @@ use crate::record::{Headers, Record, Stored};
 
 pub(crate) fn header_map(headers: &Headers) -> HeaderMap {
     headers
-        .iter()
+        .parts()
         .filter_map(|(name, value)| {
-            // `Headers` holds no line breaks, so only an empty or odd name can fail here.
-            Some((name.parse::<HeaderName>().ok()?, HeaderValue::from(value)))
+            let name = match name {
+                Cow::Borrowed(name) => HeaderName::from_static(name),
+                // `Headers` holds no line breaks, so only an empty or odd name can fail here.
+                Cow::Owned(name) => name.parse().ok()?,
+            };
+            Some((name, HeaderValue::from(value)))
         })
         .collect()
 }

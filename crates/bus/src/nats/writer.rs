@@ -13,7 +13,7 @@ use crate::engine::{Ask, Command, Engine, Offered};
 use crate::machine::{Call, Machine};
 use crate::nats::append::Appender;
 use crate::nats::handle::Submission;
-use crate::nats::host::{Host, Replies, Trouble};
+use crate::nats::host::{Host, Keeper, Replies, Trouble};
 use crate::nats::{Bus, Log, ReadError, dead};
 use crate::positions::Position;
 use crate::record::Stored;
@@ -37,7 +37,7 @@ struct Feed {
 pub(crate) async fn write<M: Machine>(
     host: &mut Host<M>,
     engine: Engine<M>,
-    lease_lost: &CancellationToken,
+    keeper: &Keeper,
     stop: &CancellationToken,
 ) -> Result<(), Trouble> {
     let appender = Appender::new(&host.bus).await?;
@@ -61,13 +61,14 @@ pub(crate) async fn write<M: Machine>(
     });
     let mut writer = Writer {
         host,
+        keeper,
         engine,
         appender,
         feeds,
         replies: Replies::default(),
         snapshots: JoinSet::new(),
     };
-    let ended = writer.run(lease_lost, stop).await;
+    let ended = writer.run(stop).await;
     writer.replies.fail();
     ended
 }
@@ -97,6 +98,7 @@ async fn feed(
 
 struct Writer<'a, M: Machine> {
     host: &'a mut Host<M>,
+    keeper: &'a Keeper,
     engine: Engine<M>,
     appender: Appender,
     feeds: Vec<Feed>,
@@ -114,11 +116,7 @@ enum Woken {
 }
 
 impl<M: Machine> Writer<'_, M> {
-    async fn run(
-        &mut self,
-        lease_lost: &CancellationToken,
-        stop: &CancellationToken,
-    ) -> Result<(), Trouble> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Trouble> {
         self.engine.fence(self.host.instance.surroundings.now());
         // Nothing is decided and nobody is told that this is the writer before the epoch is stored.
         while !self.engine.settled() {
@@ -138,7 +136,7 @@ impl<M: Machine> Writer<'_, M> {
             let woken = tokio::select! {
                 biased;
                 () = stop.cancelled() => Woken::Stop,
-                () = lease_lost.cancelled() => Woken::LeaseLost,
+                () = self.keeper.lost.cancelled() => Woken::LeaseLost,
                 ack = self.appender.next(), if self.appender.in_flight() => Woken::Ack(ack?),
                 Some(submission) = self.host.submissions.recv(), if self.engine.ready() => {
                     Woken::Submission(submission)
@@ -190,6 +188,10 @@ impl<M: Machine> Writer<'_, M> {
                 self.engine.acknowledge(&ack?)?;
             }
             while let Some((ticket, answer)) = self.engine.next_answer() {
+                // Another may write already, and what is remembered here be old.
+                if !self.keeper.holds() {
+                    return Err(Trouble::Again("the lease has run out".to_owned()));
+                }
                 self.replies.give(ticket, answer);
             }
             let instance = &self.host.instance;
