@@ -19,24 +19,39 @@ pub use record::Encoded;
 #[expect(clippy::pedantic, clippy::all, clippy::allow_attributes, reason = "generated")]
 pub mod wire {
     pub mod channel {
-        include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.serde.rs"));
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.serde.rs"));
+        }
+        pub use v1::*;
     }
     pub mod engine {
-        include!(concat!(env!("OUT_DIR"), "/mainstem.engine.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/mainstem.engine.v1.serde.rs"));
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.engine.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.engine.v1.serde.rs"));
+        }
+        pub use v1::*;
     }
     pub mod identity {
-        include!(concat!(env!("OUT_DIR"), "/mainstem.identity.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/mainstem.identity.v1.serde.rs"));
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.identity.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.identity.v1.serde.rs"));
+        }
+        pub use v1::*;
     }
     pub mod notification {
-        include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.serde.rs"));
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.serde.rs"));
+        }
+        pub use v1::*;
     }
     pub mod routing {
-        include!(concat!(env!("OUT_DIR"), "/mainstem.routing.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/mainstem.routing.v1.serde.rs"));
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.routing.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.routing.v1.serde.rs"));
+        }
+        pub use v1::*;
     }
 }
 

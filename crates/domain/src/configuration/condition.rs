@@ -155,7 +155,8 @@ fn context<'a>(facts: Facts<'_>) -> Context<'a, 'a> {
 }
 
 /// A parameter of postback data such as `menu=repair&brand=aurora`.
-pub(crate) fn parameter<'a>(data: &'a str, name: &str) -> Option<&'a str> {
+#[must_use]
+pub fn parameter<'a>(data: &'a str, name: &str) -> Option<&'a str> {
     data.split('&')
         .filter_map(|pair| pair.split_once('='))
         .find(|(key, _)| *key == name)

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::person::ChannelEvent;
 use crate::{BrandId, ChannelId, QueueId, StoreId};
 
-pub(crate) use condition::parameter;
+pub use condition::parameter;
 pub use condition::{Condition, ConditionError, Facts};
 pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Store};
 pub use lint::Problem;

@@ -104,7 +104,7 @@ fn item(way: Way) -> notification::Item {
         customer: CustomerId::derive("c"),
         address: Address { channel, user: "U1".to_owned() },
         way,
-        text: "hi".to_owned(),
+        texts: vec!["hi".to_owned()],
         asked_at: At::from_millis(0),
         outcome: None,
     }
