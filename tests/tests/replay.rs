@@ -5,7 +5,6 @@ use std::sync::Arc;
 use mainstem_bus::engine::Applied;
 use mainstem_bus::nats::{diagnose, replay};
 use mainstem_bus::topology;
-use mainstem_domain::configuration::Condition;
 use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
 use mainstem_routing::RoutingMachine;
@@ -53,7 +52,7 @@ async fn the_same_rules_differ_nowhere_and_others_do_and_the_doctor_agrees() {
     }
 
     let mut other = configuration();
-    other.rules[0].when = Condition::Menu("sale".to_owned());
+    other.rules[0].when = "event.menu == 'sale'".parse().unwrap();
     let other = Arc::new(Applied { digest: "other".to_owned(), configuration: other });
     let differs = replay::<RoutingMachine>(bus, Some(other)).await.expect("replays");
     assert_eq!(differs.differences.len(), 60);

@@ -8,6 +8,8 @@ use std::time::Duration;
 use mainstem_bus::engine::kind;
 use mainstem_bus::record::header;
 use mainstem_bus::{Epoch, Stored, topology};
+use mainstem_proto::wire::routing::GetCaseRequest;
+use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
 use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
 use serde_json::json;
 
@@ -70,6 +72,20 @@ async fn wait_for_cases(deployment: &Deployment, cases: usize) {
 async fn writers(deployment: &Deployment) -> u64 {
     let status = deployment.call("operator", "routing", "get-status", json!({})).await.unwrap();
     status["epoch"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// The case that was opened last.
+async fn newest_case(deployment: &Deployment) -> String {
+    let (counted, _) = counted(deployment.read(topology::ROUTING).await);
+    let opened = counted.iter().rfind(|m| m.record.kind() == "mainstem.routing.case-opened.v1");
+    let body: serde_json::Value = serde_json::from_slice(&opened.unwrap().record.body).unwrap();
+    body["case"]["case"].as_str().unwrap().to_owned()
+}
+
+fn as_operator(case: &str) -> tonic::Request<GetCaseRequest> {
+    let mut request = tonic::Request::new(GetCaseRequest { case: case.to_owned() });
+    request.metadata_mut().insert("authorization", "Bearer token-operator".parse().unwrap());
+    request
 }
 
 /// Publishes repairs of new customers until `until` is done, and says how many.
@@ -139,13 +155,29 @@ async fn a_writer_paused_for_30_s_writes_nothing_that_counts() {
     let Some((deployment, _identity, first, second)) = two_writers_of_routing().await else {
         return;
     };
+    let address = eventually("it listens", async || first.grpc()).await;
+    let asked = RoutingServiceClient::connect(format!("http://{address}")).await.unwrap();
     let paused = async {
         wait_for_cases(&deployment, 100).await;
         first.pause();
         // The pause itself, not a way to wait for something.
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert!(second.log().contains("epoch=2"), "the standby has taken over");
+        // Questions about what happened since lie in its sockets when it wakes up.
+        let newest = newest_case(&deployment).await;
+        let questions: Vec<_> = (0..8)
+            .map(|_| {
+                let (mut asked, newest) = (asked.clone(), newest.clone());
+                tokio::spawn(async move { asked.get_case(as_operator(&newest)).await })
+            })
+            .collect();
         first.go_on();
+        for question in questions {
+            match question.await.unwrap() {
+                Ok(answer) => assert_eq!(answer.into_inner().case.unwrap().case, newest),
+                Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
+            }
+        }
         eventually("the old writer notices", async || {
             first.log().contains("begins anew from the ledger").then_some(())
         })

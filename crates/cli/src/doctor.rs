@@ -43,6 +43,14 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
              taken for one of this"
         )
     }));
+    problems.extend(examined.iter().filter(|diagnosis| diagnosis.bad_snapshots > 0).map(|diagnosis| {
+        let Diagnosis { service, bad_snapshots, .. } = diagnosis;
+        format!(
+            "{service}: {bad_snapshots} snapshots cannot be used: cut off, of another version, or of a \
+             ledger that was restored since. A restart passes over them and folds more of the log; \
+             they go away with the next snapshots"
+        )
+    }));
     if !problems.is_empty() {
         bail!(problems.join("\nerror: "));
     }

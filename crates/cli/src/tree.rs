@@ -161,7 +161,7 @@ mod tests {
             ["c.yaml:2: ", "unknown field `nam`"],
             ["d.yaml:1: ", "unknown field `queue`"],
             ["e.yaml:2: ", "duplicate entry"],
-            ["f.yaml:3: ", "is no CEL expression"],
+            ["f.yaml:2: ", "is no CEL expression"],
         ]) {
             assert!(expected.iter().all(|part| line.contains(part)), "{line} – {expected:?}");
         }

@@ -15,7 +15,7 @@ pub trait Decider: Send + Sync + 'static {
     /// snapshot is a clone taken while the writer goes on.
     type State: Clone + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What can happen from outside: a message of an upstream stream, a command, a [`Wakeup`].
-    type Input: From<Wakeup>;
+    type Input: From<Wakeup> + Send + 'static;
     /// What was decided, as it will stand in the ledger.
     type Event;
     /// What a command is answered with when it is not refused.

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::{Configuration, MESSAGES_AT_MOST, Mode, TEXT_AT_MOST};
@@ -23,6 +23,10 @@ use crate::{At, ChannelId, CustomerId, Decider, Decision, ItemId, Refusal, Refus
 /// A reply right older than this, counted from when ingress took the delivery, is not used: LINE
 /// takes it for about a minute, and the call needs some of that.
 pub const REPLY_WITHIN: Duration = Duration::from_secs(50);
+
+/// A settled item is remembered for this long after its end: longer than LINE remembers a retry
+/// key (24 h) and than a sender may try (23 h). Its records stay in the ledger.
+pub const SETTLED_FOR: Duration = Duration::from_hours(72);
 
 /// The rules.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct State {
     /// decided before the merge may come after it.
     aliases: OrdMap<CustomerId, CustomerId>,
     items: OrdMap<ItemId, Item>,
+    /// Settled items, by the moment of their end.
+    settled: Vector<(At, ItemId)>,
 }
 
 /// One call to a vendor's sending API, with everything it needs.
@@ -262,7 +268,7 @@ impl Decider for Notification {
         }
     }
 
-    fn evolve(state: &mut State, event: &Event, _at: At) {
+    fn evolve(state: &mut State, event: &Event, at: At) {
         match event {
             Event::AddressLearned { customer, address } => {
                 state
@@ -293,6 +299,12 @@ impl Decider for Notification {
             Event::Settled { id, outcome, .. } => {
                 if let Some(item) = state.items.get_mut(id) {
                     item.outcome = Some(outcome.clone());
+                    state.settled.push_back((at, *id));
+                }
+                while state.settled.front().is_some_and(|(since, _)| at.since(*since) > SETTLED_FOR)
+                {
+                    let Some((_, old)) = state.settled.pop_front() else { break };
+                    state.items.remove(&old);
                 }
             }
             Event::Suppressed { .. } | Event::Failed { .. } => {}
@@ -374,7 +386,8 @@ fn send(
             format!("customer {customer} was never seen on channel {channel}"),
         ));
     };
-    let id = ItemId::derive(id);
+    // With the moment: the same request_id asks for another item when its receipt is gone.
+    let id = ItemId::derive(&format!("{id}/{}", at.as_millis()));
     if let Some(delivery) = state.delivery(id) {
         return Ok(Decision::answered(Vec::new(), delivery));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_domain::configuration::{Configuration, Mode, TEXT_AT_MOST};
 use mainstem_domain::notification::{
-    Delivery, Event, Input, Item, Notification, Outcome, REPLY_WITHIN, State, Way,
+    Delivery, Event, Input, Item, Notification, Outcome, REPLY_WITHIN, SETTLED_FOR, State, Way,
 };
 use mainstem_domain::person::{Address, ReplyRight};
 use mainstem_domain::routing::MessageRequest;
@@ -282,7 +282,7 @@ proptest! {
                     prop_assert_eq!(decision, Decision::events(vec![expected]));
                 }
                 Input::Send { id, customer, channel, text } => {
-                    let id = ItemId::derive(&id);
+                    let id = ItemId::derive(&format!("{id}/{}", world.at.as_millis()));
                     let units = text.encode_utf16().count();
                     let address = model.address(customer, &channel);
                     let expected = if units == 0 || units > TEXT_AT_MOST {
@@ -382,21 +382,57 @@ fn a_stale_reply_right_becomes_a_push() {
     }
 }
 
-/// A `request_id` may come again after its receipt is gone, and a replayed upstream brings a
-/// request again.
+/// A replayed upstream brings a request again.
 #[test]
 fn the_same_request_again_is_the_same_item() {
     let mut world = World::new();
     world.run(&Op::Seen { customer: 0, channel: 0, user: 0 });
-    let send = Input::Send {
-        id: "request".to_owned(),
-        customer: world.customers[0],
-        channel: channel(0),
-        text: "hello".to_owned(),
+    let op = Op::Request {
+        customer: 0,
+        channel: 0,
+        template: vec![1],
+        reply_age: None,
+        mode: Mode::Live,
     };
-    world.take(&send);
+    let (request, _) = world.run(&op).unwrap();
     world.run(&Op::Record { item: 0, outcome: Outcome::Sent });
-    let again = world.take(&send);
+    let again = world.take(&request);
     assert_eq!(again.events, []);
     assert_eq!(world.state.delivery(world.items[0]).unwrap().item.outcome, Some(Outcome::Sent));
+}
+
+/// Its receipt is gone after 24 h, and then it is a new request, not an old answer.
+#[test]
+fn a_request_id_that_is_used_again_later_sends_again() {
+    let mut world = World::new();
+    world.run(&Op::Seen { customer: 0, channel: 0, user: 0 });
+    let mut send = |text: &str| {
+        world.at = world.at.after(Duration::from_hours(25));
+        let send = Input::Send {
+            id: "request".to_owned(),
+            customer: world.customers[0],
+            channel: channel(0),
+            text: text.to_owned(),
+        };
+        world.take(&send).answer.unwrap().unwrap().item.texts
+    };
+    assert_eq!(send("one"), ["one"]);
+    assert_eq!(send("two"), ["two"]);
+}
+
+#[test]
+fn a_settled_item_is_forgotten_and_a_waiting_one_never() {
+    let mut world = World::new();
+    world.run(&Op::Seen { customer: 0, channel: 0, user: 0 });
+    for _ in 0..3 {
+        world.run(&Op::Send { customer: 0, channel: 0, units: 1 });
+    }
+    world.run(&Op::Record { item: 0, outcome: Outcome::Sent });
+    let known = |world: &World, item: usize| world.state.delivery(world.items[item]).is_some();
+    world.at = world.at.after(SETTLED_FOR);
+    world.run(&Op::Record { item: 1, outcome: Outcome::Sent });
+    assert!(!known(&world, 0), "one millisecond more than that ago");
+    assert!(known(&world, 1) && known(&world, 2));
+    world.at = world.at.after(SETTLED_FOR);
+    assert!(known(&world, 2));
 }

@@ -429,7 +429,7 @@ fn a_merged_customer_can_ask_again() {
 fn an_event_id_used_again_overwrites_no_case() {
     let mut world = World::new();
     for customer in world.customers {
-        let input = tap(customer, "e1", None, 0, false, None);
+        let input = tap(customer, "e1", None, 0, false, None, Mode::Live);
         let decision = Routing::decide(&world.state, &world.configuration, &input, world.at);
         for event in &decision.events {
             Routing::evolve(&mut world.state, event, world.at);

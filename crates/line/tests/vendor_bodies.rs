@@ -16,6 +16,7 @@ fn every_sample_is_understood() {
         store: None,
         brand: None,
         provider: "p1".to_owned(),
+        mode: mainstem_domain::configuration::Mode::Live,
     };
     let mut events = 0;
     for file in files {

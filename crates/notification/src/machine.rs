@@ -31,7 +31,7 @@ impl Machine for NotificationMachine {
         Upstream { stream: topology::CUSTOMER, ledger: true },
         Upstream { stream: topology::ROUTING, ledger: true },
     ];
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
     const METHODS: &'static [Method] = &[
         Method { name: "Send", endpoint: "send", roles: SENDERS },
         Method { name: "GetDelivery", endpoint: "get-delivery", roles: READERS },

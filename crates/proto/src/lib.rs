@@ -3,6 +3,7 @@
 //! A conversion from the wire names the field that is wrong. Invariant: nothing but this crate
 //! turns a wire type into a domain type.
 
+mod canonical;
 pub mod channel;
 mod error;
 pub mod field;
@@ -11,6 +12,7 @@ pub mod notification;
 mod record;
 pub mod routing;
 
+pub use canonical::canonical;
 pub use error::{DecodeError, FieldError};
 pub use record::Encoded;
 

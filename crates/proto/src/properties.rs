@@ -1,6 +1,6 @@
 //! Properties of every conversion: what was written reads back, and nothing that is read panics.
 
-use mainstem_domain::configuration::Priority;
+use mainstem_domain::configuration::{Mode, Priority};
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::person::{Address, ReplyRight};
 use mainstem_domain::routing::{Case, CaseView, MessageRequest, Stage};
@@ -130,12 +130,13 @@ prop_compose! {
         customer in customer(),
         channel in channel_id(),
         brand in option::of(brand()),
-        template in any_text(),
+        templates in vec(any_text(), 0..4),
+        mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
         case in option::of(case_id()),
         reply in option::of((token(), at())),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
-        MessageRequest { customer, channel, brand, template, case, reply }
+        MessageRequest { customer, channel, brand, templates, case, reply, mode }
     }
 }
 
@@ -170,12 +171,12 @@ prop_compose! {
         customer in customer(),
         address in address(),
         token in option::of(token()),
-        text in any_text(),
+        texts in vec(any_text(), 0..4),
         asked_at in at(),
         outcome in option::of(outcome()),
     ) -> note::Item {
         let way = token.map_or(note::Way::Push, |token| note::Way::Reply { token });
-        note::Item { customer, address, way, text, asked_at, outcome }
+        note::Item { customer, address, way, texts, asked_at, outcome }
     }
 }
 
@@ -185,6 +186,14 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
             .prop_map(|(customer, address)| note::Event::AddressLearned { customer, address }),
         (customer(), customer()).prop_map(|(from, to)| note::Event::AddressesMoved { from, to }),
         (item_id(), item()).prop_map(|(id, item)| note::Event::Queued { id, item }),
+        (item_id(), customer(), channel_id(), any_text()).prop_map(
+            |(id, customer, channel, reason)| note::Event::Suppressed {
+                id,
+                customer,
+                channel,
+                reason
+            }
+        ),
         (item_id(), customer(), channel_id(), any_text()).prop_map(
             |(id, customer, channel, reason)| note::Event::Failed { id, customer, channel, reason }
         ),

@@ -57,8 +57,8 @@ impl Clock {
         }))
     }
 
-    /// The virtual moment. Never goes back, and never runs away from the broker's clock once a
-    /// timestamp of it was observed.
+    /// The virtual moment. Never runs away from the broker's clock once a timestamp of it was
+    /// observed, and never goes back, but for once: at the first observation, when it was ahead.
     pub fn now(&self) -> At {
         At::from_millis(self.virtual_millis(self.skew(Skew::now)))
     }
@@ -158,6 +158,10 @@ impl Skew {
     }
 
     fn observe(&mut self, broker_real_millis: i64, reading: Reading) {
+        // What was told before the first observation had no cap, and must not outlive it.
+        if self.broker.is_none() {
+            self.last_millis = None;
+        }
         // A message that was long under way says less than what is known already.
         if self.broker_millis(reading).is_none_or(|known| broker_real_millis > known) {
             self.broker = Some(Reading { real_millis: broker_real_millis, ..reading });
@@ -212,8 +216,18 @@ mod tests {
         assert_eq!(skew.now(reading(START, 0)), START);
         assert_eq!(skew.now(reading(START - YEAR, 1_000)), START);
         assert_eq!(skew.now(reading(i64::MIN, 2_000)), START);
+        skew.observe(START, reading(START, 3_000));
+        assert_eq!(skew.now(reading(START + 1, 3_000)), START + 1);
         skew.observe(START - YEAR, reading(START, 3_000));
-        assert_eq!(skew.now(reading(START + 1, 3_000)), START);
+        assert_eq!(skew.now(reading(START, 3_000)), START + 1);
+    }
+
+    #[test]
+    fn what_was_told_before_the_first_observation_does_not_outlive_it() {
+        let mut skew = Skew::default();
+        assert_eq!(skew.now(reading(START + YEAR, 0)), START + YEAR);
+        skew.observe(START, reading(START + YEAR, 10));
+        assert_eq!(skew.now(reading(START + YEAR, 20)), START + 10 + 5_000);
     }
 
     #[test]

@@ -37,6 +37,11 @@ struct Progress {
 }
 
 impl Lifecycle {
+    /// How long tasks may take to finish.
+    pub fn drain(&self) -> Duration {
+        self.0.drain
+    }
+
     /// `drain` is how long tasks may take to finish.
     pub fn new(drain: Duration) -> Self {
         Self(Arc::new(Inner {

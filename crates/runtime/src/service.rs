@@ -9,11 +9,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use mainstem_bus::Machine;
 use mainstem_bus::engine::{Settings, Span};
-use mainstem_bus::nats::{Bus, Handle, Host, Instance, Login, Surroundings, serve_endpoints};
+use mainstem_bus::nats::{
+    Bus, Counted, Handle, Host, Instance, Login, Surroundings, serve_endpoints,
+};
 use mainstem_domain::At;
 use mainstem_proto::wire::engine as wire;
 use mainstem_proto::wire::engine::engine_service_server::{EngineService, EngineServiceServer};
 use opentelemetry::KeyValue;
+use opentelemetry::metrics::Counter;
 use opentelemetry::trace::SpanKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -85,23 +88,52 @@ impl Process {
     }
 }
 
-struct Around(Clock);
+struct Around {
+    clock: Clock,
+    dead_letters: Counter<u64>,
+    voided: Counter<u64>,
+}
+
+impl Around {
+    fn new(clock: Clock) -> Self {
+        let meter = opentelemetry::global::meter("mainstem");
+        Self {
+            clock,
+            dead_letters: meter
+                .u64_counter("mainstem.dead_letters")
+                .with_description("Upstream messages that could not be read")
+                .build(),
+            voided: meter
+                .u64_counter("mainstem.records.voided")
+                .with_description("Records that count for nobody: an old writer's, or a stranger's")
+                .build(),
+        }
+    }
+}
 
 impl Surroundings for Around {
     fn now(&self) -> At {
-        self.0.now()
+        self.clock.now()
     }
 
     fn observe(&self, broker: i64) {
-        self.0.observe(broker);
+        self.clock.observe(broker);
     }
 
     fn real(&self, span: Duration) -> Duration {
-        self.0.real_duration(span)
+        self.clock.real_duration(span)
     }
 
     fn monotonic(&self) -> Duration {
-        self.0.monotonic()
+        self.clock.monotonic()
+    }
+
+    fn count(&self, service: &'static str, what: Counted) {
+        let counter = match what {
+            Counted::DeadLetter => &self.dead_letters,
+            Counted::Voided => &self.voided,
+        };
+        counter.add(1, &[KeyValue::new("mainstem.service", service)]);
     }
 
     fn span_start(&self) -> Option<SystemTime> {
@@ -161,8 +193,8 @@ pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyho
         lease_renew: engine.lease_renew,
         snapshot_every_records: engine.snapshot_every_records,
         snapshot_every: engine.snapshot_every,
-        drain: engine.drain,
-        surroundings: Arc::new(Around(clock.clone())),
+        drain: lifecycle.drain(),
+        surroundings: Arc::new(Around::new(clock.clone())),
     };
     let (host, handle) = Host::<M>::open(bus.clone(), instance.clone()).await?;
 

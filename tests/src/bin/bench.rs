@@ -12,8 +12,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use futures::{FutureExt as _, StreamExt as _};
 use mainstem_bus::engine::{Ack, Append, Engine, Offered, Settings, Span};
 use mainstem_bus::nats::{
-    Appender, Bus, Handle, Host, Inbound, InboundMessage, Instance, Log, Login, Surroundings,
-    provision,
+    Appender, Bus, Counted, Handle, Host, Inbound, InboundMessage, Instance, Log, Login,
+    Surroundings, provision,
 };
 use mainstem_bus::record::header;
 use mainstem_bus::{Headers, Machine as _, Position, Record, Stored, TraceContext, topology};
@@ -341,6 +341,7 @@ impl Surroundings for Real {
     fn monotonic(&self) -> Duration {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
+    fn count(&self, _service: &'static str, _what: Counted) {}
     fn span_start(&self) -> Option<SystemTime> {
         None
     }

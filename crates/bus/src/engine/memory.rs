@@ -12,6 +12,9 @@ use crate::record::{Record, Unreadable, carried, header};
 /// How long the same request gets the same answer.
 pub const RECEIPTS_FOR: Duration = Duration::from_hours(24);
 
+/// How many receipts are remembered at most; the oldest goes first.
+pub const RECEIPTS_AT_MOST: usize = 1_000_000;
+
 /// Everything that is folded from a ledger: the decider's state, and what the engine itself
 /// remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -130,7 +133,7 @@ impl<State> Memory<State> {
             self.receipts.insert(receipt.request_id.clone(), receipt);
         }
         while let Some((since, _)) = self.receipt_order.front()
-            && self.at.since(*since) > RECEIPTS_FOR
+            && (self.at.since(*since) > RECEIPTS_FOR || self.receipts.len() > RECEIPTS_AT_MOST)
             && let Some((_, request_id)) = self.receipt_order.pop_front()
         {
             self.receipts.remove(&request_id);

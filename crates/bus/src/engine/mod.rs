@@ -34,7 +34,7 @@ use crate::record::{Record, Stored, Unreadable, header};
 use crate::trace::TraceContext;
 
 use memory::Memory;
-pub use memory::RECEIPTS_FOR;
+pub use memory::{RECEIPTS_AT_MOST, RECEIPTS_FOR};
 pub use snapshot::{BadSnapshot, Snapshot};
 
 /// The engine's own records. They change nothing that a decider knows.
@@ -213,6 +213,8 @@ pub enum Ask<Input> {
     Configure(Arc<Applied>),
     /// Only to look: this is the answer, as soon as all that it saw is stored.
     Read(String),
+    /// Refused by what the state was then, as soon as all that was seen is stored.
+    Refused(Refusal),
 }
 
 /// A configuration with its digest.

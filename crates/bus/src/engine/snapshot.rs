@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::engine::Applied;
 use crate::engine::memory::Memory;
 use crate::machine::{Machine, StateOf};
+use crate::record::header;
 
 /// Everything that an instance needs to go on without the log before it.
 pub struct Snapshot<M: Machine> {
@@ -47,6 +48,18 @@ impl<M: Machine> Snapshot<M> {
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.memory.sequence
+    }
+
+    /// Whether it can be of a ledger that has this record at its sequence; `None` where the record
+    /// was deleted. A ledger that was restored from a backup and grew again has another one there.
+    #[must_use]
+    pub fn follows(&self, record: Option<&crate::Record>) -> bool {
+        let memory = &self.memory;
+        record.is_none_or(|record| {
+            let at = record.header(header::RECORDED_TIME).and_then(mainstem_domain::At::parse);
+            record.header(header::EPOCH) == Some(memory.epoch.number.to_string().as_str())
+                && at == Some(memory.at)
+        })
     }
 
     /// The configuration that was in force; its content is not in the snapshot.

@@ -162,6 +162,7 @@ impl<M: Machine> Engine<M> {
         let mut own = Vec::new();
         let (events, answer) = match ask {
             Ask::Read(answer) => return self.answer(ticket, Ok(answer)),
+            Ask::Refused(refusal) => (Vec::new(), Err(refusal)),
             Ask::Decider(input) => {
                 let decision = self.decide(&input, now);
                 let answer = match decision.answer {
@@ -195,7 +196,8 @@ impl<M: Machine> Engine<M> {
         };
         let cause = Cause {
             from: "command",
-            id: format!("command/{actor}/{id}"),
+            // With the moment: the same request_id is another command when its receipt is gone.
+            id: format!("command/{actor}/{id}/{}", now.max(self.memory.at).as_millis()),
             actor: Some(&actor),
             trace: trace.as_deref().and_then(TraceContext::parse),
             message: None,

@@ -19,6 +19,8 @@ pub struct Diagnosis {
     pub missing: u64,
     /// The sequence of the newest good snapshot, if there is one.
     pub snapshot: Option<u64>,
+    /// Newer snapshots that cannot be read, or are of another ledger than the one that is there.
+    pub bad_snapshots: usize,
     /// Whether the state from the log alone equals that snapshot and its tail.
     pub equal: bool,
 }
@@ -34,7 +36,9 @@ pub async fn diagnose<M: Machine>(bus: &Bus) -> Result<Diagnosis, HostError> {
     let start = Log::open(bus, M::LEDGER, Position::default()).await;
     let mut log = start.map_err(HostError::Upstream)?;
     let (last, present) = log.end().await.map_err(HostError::Upstream)?;
-    let newest = snapshots.newest::<M>(last).await.map_err(|error| setup(&error))?;
+    let found = snapshots.newest::<M>(&mut log).await.map_err(|error| setup(&error))?;
+    let bad_snapshots = found.unreadable + found.strange.len();
+    let newest = found.snapshot;
     let snapshot = newest.as_ref().map(Snapshot::sequence);
 
     let mut whole = Engine::<M>::new(Settings::default());
@@ -81,6 +85,7 @@ pub async fn diagnose<M: Machine>(bus: &Bus) -> Result<Diagnosis, HostError> {
         voided,
         missing: last - records - voided,
         snapshot,
+        bad_snapshots,
         equal,
     })
 }

@@ -102,7 +102,10 @@ async fn answer(
     let caller = authenticate(token)?;
     let trace = header(header::TRACE);
     // The reply subject is new for every request, so it names a call without a request_id.
-    let call_id = request.message.reply.as_ref().map(ToString::to_string).unwrap_or_default();
+    let Some(reply) = &request.message.reply else {
+        return Err(Refusal::field("reply", "is missing; send a request, not a publication"));
+    };
+    let call_id = reply.to_string();
     handle.call(method, caller, &request.message.payload, trace, call_id).await
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::{Refusal, RefusalCode};
+use mainstem_proto::canonical;
 use mainstem_proto::field::parse_request_id;
 use mainstem_proto::wire::engine as wire;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,13 @@ pub(crate) struct Submission {
     /// Whether a standby sent it here: then it is not sent on.
     pub(crate) forwarded: bool,
     pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+impl Submission {
+    /// What tells this call from all others: the client's `request_id`, or the id made for it.
+    pub(crate) fn id(&self) -> &str {
+        self.request_id.as_deref().unwrap_or(&self.request.call_id)
+    }
 }
 
 /// A call as a standby sends it to the writer. The caller was admitted by the sender, and only
@@ -175,8 +183,16 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let submission = Submission { request, request_id, hash, applied, forwarded, reply };
         let gone = || unavailable("the service is stopping; send the request again");
-        self.submissions.send(submission).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let answered = tokio::time::timeout(PATIENCE, async {
+            self.submissions.send(submission).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        });
+        // An instance that folds a long log takes no calls until it knows what is in it.
+        answered.await.unwrap_or_else(|_| {
+            Err(unavailable(
+                "no answer within 10 s; send the request again with the same request_id",
+            ))
+        })
     }
 
     async fn lint(&self, digest: &str) -> Result<Arc<Applied>, Refusal> {
@@ -244,39 +260,13 @@ impl Handle {
 
 /// Tells requests apart: who asks, what, with which body. Spelling of the JSON does not count.
 fn hash(request: &Forwarded) -> Result<String, Refusal> {
-    let body: serde_json::Value = read_request(request.body.as_bytes())?;
+    let _: serde::de::IgnoredAny = read_request(request.body.as_bytes())?;
+    let body = canonical(&request.method, request.body.as_bytes());
+    let body = body.as_deref().unwrap_or(&request.body);
     let mut digest = Sha256::new();
-    for part in [&request.caller.name, &request.method] {
+    for part in [&request.caller.name, &request.method, body] {
         digest.update(part.as_bytes());
         digest.update([0]);
     }
-    digest_value(&body, &mut digest);
     Ok(digest.finalize()[..16].iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
-}
-
-fn digest_value(value: &serde_json::Value, digest: &mut Sha256) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_unstable_by_key(|(name, _)| *name);
-            digest.update(b"{");
-            for (name, value) in fields {
-                digest.update(name.as_bytes());
-                digest.update([0]);
-                digest_value(value, digest);
-            }
-            digest.update(b"}");
-        }
-        serde_json::Value::Array(values) => {
-            digest.update(b"[");
-            for value in values {
-                digest_value(value, digest);
-            }
-            digest.update(b"]");
-        }
-        plain @ (serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_)) => digest.update(plain.to_string().as_bytes()),
-    }
 }

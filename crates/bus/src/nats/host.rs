@@ -29,10 +29,21 @@ pub trait Surroundings: Send + Sync + 'static {
     fn real(&self, span: Duration) -> Duration;
     /// Real time since whenever, which never goes back, and goes on while the process is stopped.
     fn monotonic(&self) -> Duration;
+    /// Counts what operators are told of.
+    fn count(&self, service: &'static str, what: Counted);
     /// The moment, if spans are exported.
     fn span_start(&self) -> Option<SystemTime>;
     /// Exports the span of one input.
     fn span_end(&self, start: SystemTime, service: &'static str, span: Span);
+}
+
+/// What operators are told of by a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// An upstream message could not be read.
+    DeadLetter,
+    /// A record of a ledger does not count.
+    Voided,
 }
 
 /// How one instance of a service works.
@@ -196,6 +207,8 @@ impl<M: Machine> Host<M> {
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         let last = self.catch_up(&mut engine, &mut log).await?;
+        // Nothing may be written behind a ledger that is not the one that was folded.
+        log.verify().await.map_err(own)?;
         engine.folded_to(last);
         drop(log);
         writer::write(self, engine, keeper, stop).await
@@ -203,9 +216,11 @@ impl<M: Machine> Host<M> {
 
     /// The engine as the newest good snapshot and the log behind it give it.
     async fn restore(&self) -> Result<(Engine<M>, Log), Trouble> {
-        let (end, _) = Log::open(&self.bus, M::LEDGER, Position::default()).await?.end().await?;
+        let mut ledger = Log::tail(&self.bus, M::LEDGER, Position::default()).await?;
         let settings = self.instance.settings;
-        let mut engine = match self.snapshots.newest::<M>(end).await? {
+        let found = self.snapshots.newest::<M>(&mut ledger).await?;
+        self.snapshots.forget(&found.strange).await?;
+        let mut engine = match found.snapshot {
             Some(snapshot) => {
                 let applied = self.configurations.get(snapshot.configuration()).await?;
                 Engine::restore(settings, snapshot.configured(applied))
@@ -222,8 +237,11 @@ impl<M: Machine> Host<M> {
     /// Folds what the ledger holds now, and says its last sequence.
     async fn catch_up(&self, engine: &mut Engine<M>, log: &mut Log) -> Result<u64, Trouble> {
         let (last, present) = log.end().await?;
+        if last < engine.sequence() {
+            return Err(Trouble::Again(format!("{} is shorter than it was", M::LEDGER)));
+        }
         while engine.sequence() < present {
-            let message = log.next().await?;
+            let message = log.next().await.map_err(own)?;
             self.fold(engine, &message).await?;
         }
         self.report(engine, false);
@@ -257,6 +275,7 @@ impl<M: Machine> Host<M> {
             "ALARM: a record does not count; an old writer or a stranger has written"
         );
         self.status.send_modify(|status| status.voided += 1);
+        self.instance.surroundings.count(M::SERVICE, Counted::Voided);
     }
 
     pub(crate) fn report(&self, engine: &Engine<M>, writer: bool) {
@@ -291,13 +310,19 @@ impl<M: Machine> Host<M> {
                 () = stop.cancelled() => return Ok(None),
                 _ = attempts.tick() => {
                     self.report(engine, false);
-                    let since = self.instance.surroundings.monotonic();
+                    let surroundings = &self.instance.surroundings;
+                    let since = surroundings.monotonic();
                     if lease.acquire().await.map_err(Trouble::Again)? {
+                        // Nothing is decided by a clock that the broker's was not held against.
+                        let Some(stored_at) = lease.stored_at().await else {
+                            return Err(Trouble::Again("the broker does not tell its time".to_owned()));
+                        };
+                        surroundings.observe(stored_at);
                         return Ok(Some((lease, since)));
                     }
                 }
                 message = log.next() => {
-                    let message = message?;
+                    let message = message.map_err(own)?;
                     self.fold(engine, &message).await?;
                 }
                 Some(submission) = self.submissions.recv() => self.pass_on(submission),
@@ -318,6 +343,12 @@ impl<M: Machine> Host<M> {
             let _ = reply.send(handle.forward(request).await);
         });
     }
+}
+
+/// The own ledger is another one than it was: it was restored from a backup under this instance,
+/// which then begins anew from what is there.
+fn own(error: ReadError) -> Trouble {
+    Trouble::Again(error.to_string())
 }
 
 /// Answers that callers wait for.
@@ -371,9 +402,6 @@ impl Keeper {
         let (renew, surroundings) = (instance.lease_renew, Arc::clone(&instance.surroundings));
         task.spawn(async move {
             loop {
-                if let Some(stored_at) = lease.stored_at().await {
-                    surroundings.observe(stored_at);
-                }
                 tokio::select! {
                     () = on_stop.cancelled() => break lease.release().await,
                     () = tokio::time::sleep(renew) => {}
@@ -397,6 +425,9 @@ impl Keeper {
                     on_lost.cancel();
                     break;
                 }
+                if let Some(stored_at) = lease.stored_at().await {
+                    surroundings.observe(stored_at);
+                }
             }
         });
         let surroundings = Arc::clone(&instance.surroundings);
@@ -408,6 +439,11 @@ impl Keeper {
     pub(crate) fn holds(&self) -> bool {
         let renewed = Duration::from_millis(self.renewed.load(Ordering::Acquire));
         self.surroundings.monotonic().saturating_sub(renewed) < topology::LEASE_TTL
+    }
+
+    /// Gives the lease back, in the background. Nothing may be written from here on.
+    pub(crate) fn give_back(&self) {
+        self.stop.cancel();
     }
 
     async fn stop(&mut self) {

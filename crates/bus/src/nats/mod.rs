@@ -24,7 +24,7 @@ pub use connect::{Bus, ConnectError, Login};
 pub use doctor::{Diagnosis, diagnose};
 pub use endpoints::{Authenticate, ServiceClient, serve_endpoints};
 pub use handle::{Handle, Status};
-pub use host::{Host, HostError, Instance, Surroundings};
+pub use host::{Counted, Host, HostError, Instance, Surroundings};
 pub use inbound::{Inbound, InboundMessage, PublishError, Published};
 pub use outbox::{Outbox, OutboxItem};
 pub use provision::{Change, ProvisionError, provision};

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy};
-use async_nats::jetstream::stream;
+use async_nats::jetstream::stream::{self, DirectGetErrorKind};
 use futures::StreamExt as _;
 
 use crate::nats::Bus;
-use crate::nats::wire::{nanos, stored};
+use crate::nats::wire::{nanos, record, stored};
 use crate::positions::Position;
 use crate::record::Stored;
 
@@ -16,8 +16,15 @@ use crate::record::Stored;
 pub struct Log {
     stream: stream::Stream<()>,
     name: &'static str,
-    messages: Option<async_nats::jetstream::consumer::pull::Ordered>,
+    messages: Option<Ordered>,
     next: u64,
+    /// The message before `next`, if it is known.
+    last: Option<Position>,
+    /// The consumer that the last message came from. The client makes it anew when the broker or
+    /// the connection fails.
+    consumer: String,
+    /// A message of a new consumer, not given out yet.
+    unverified: Option<(Stored, String)>,
 }
 
 /// A stream cannot be read.
@@ -59,9 +66,8 @@ impl Log {
         position: Position,
     ) -> Result<Self, ReadError> {
         let mut log = Self::tail(bus, name, position).await?;
-        if position.sequence > 0 {
-            log.verify(position).await?;
-        }
+        log.last = (position.sequence > 0).then_some(position);
+        log.verify().await?;
         Ok(log)
     }
 
@@ -76,10 +82,23 @@ impl Log {
             .get_stream_no_info(name)
             .await
             .map_err(|error| ReadError::Broker { stream: name, what: error.to_string() })?;
-        Ok(Self { stream, name, messages: None, next: position.sequence + 1 })
+        Ok(Self {
+            stream,
+            name,
+            messages: None,
+            next: position.sequence + 1,
+            last: None,
+            consumer: String::new(),
+            unverified: None,
+        })
     }
 
-    async fn verify(&mut self, position: Position) -> Result<(), ReadError> {
+    /// Makes sure that the message that was read last is still the one at its place.
+    ///
+    /// # Errors
+    /// [`ReadError::LostTail`] when it is not.
+    pub(crate) async fn verify(&mut self) -> Result<(), ReadError> {
+        let Some(position) = self.last else { return Ok(()) };
         let stream = self.name;
         let lost = |found: String| ReadError::LostTail { stream, read: position.sequence, found };
         let end = self.info().await?.state.last_sequence;
@@ -94,7 +113,15 @@ impl Log {
                 if error.kind()
                     == async_nats::jetstream::stream::RawMessageErrorKind::NoMessageFound =>
             {
-                self.stream.direct_get_next_for_subject(">", Some(position.sequence + 1)).await.ok()
+                match self
+                    .stream
+                    .direct_get_next_for_subject(">", Some(position.sequence + 1))
+                    .await
+                {
+                    Ok(next) => Some(next),
+                    Err(error) if error.kind() == DirectGetErrorKind::NotFound => None,
+                    Err(error) => return Err(self.broker(error.to_string())),
+                }
             }
             Err(error) => return Err(self.broker(error.to_string())),
         };
@@ -132,21 +159,35 @@ impl Log {
     /// The next message, as soon as there is one.
     ///
     /// # Errors
-    /// [`ReadError::Broker`]; calling again goes on where it stopped.
+    /// [`ReadError::Broker`]; calling again goes on where it stopped. [`ReadError::LostTail`] when
+    /// the stream was replaced under the reader by one that lacks what was read.
     pub async fn next(&mut self) -> Result<Stored, ReadError> {
         loop {
+            if self.unverified.is_some() {
+                if let Err(error) = self.verify().await {
+                    (self.unverified, self.messages) = (None, None);
+                    return Err(error);
+                }
+                if let Some((message, consumer)) = self.unverified.take() {
+                    self.consumer = consumer;
+                    return Ok(self.passed(message));
+                }
+            }
             if self.messages.is_none() {
                 self.messages = Some(self.consume().await?);
             }
             let Some(messages) = &mut self.messages else { continue };
             match messages.next().await {
                 Some(Ok(message)) => {
-                    let Some((message, _)) = stored(&message) else { continue };
+                    let Some((message, consumer)) = stored(&message) else { continue };
                     // A consumer that was made again may begin before the place we are at.
-                    if message.sequence >= self.next {
-                        self.next = message.sequence + 1;
-                        return Ok(message);
+                    if message.sequence < self.next {
+                        continue;
                     }
+                    if consumer == self.consumer {
+                        return Ok(self.passed(message));
+                    }
+                    self.unverified = Some((message, consumer.to_owned()));
                 }
                 Some(Err(error)) => {
                     self.messages = None;
@@ -154,6 +195,30 @@ impl Log {
                 }
                 None => self.messages = None,
             }
+        }
+    }
+
+    fn passed(&mut self, message: Stored) -> Stored {
+        let Stored { sequence, stored_at, .. } = message;
+        self.next = sequence + 1;
+        self.last = Some(Position { sequence, stored_at, ..Position::default() });
+        message
+    }
+
+    /// The message at one sequence; `None` when it was deleted or has expired.
+    ///
+    /// # Errors
+    /// [`ReadError::Broker`].
+    pub(crate) async fn at(&mut self, sequence: u64) -> Result<Option<Stored>, ReadError> {
+        use async_nats::jetstream::stream::RawMessageErrorKind;
+        match self.stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(Stored {
+                sequence: message.sequence,
+                stored_at: nanos(message.time),
+                record: record(&message.subject, Some(&message.headers), message.payload),
+            })),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(self.broker(error.to_string())),
         }
     }
 

@@ -58,7 +58,8 @@ pub async fn replay<M: Machine>(
         let next = ledger.next_until(u64::MAX).await?;
         let same = next.as_ref().is_some_and(|next| {
             group.first().is_none_or(|first| {
-                [header::CAUSE, header::POSITIONS]
+                // Of two commands in a row only the moment or the trace may tell.
+                [header::CAUSE, header::POSITIONS, header::RECORDED_TIME, header::TRACE]
                     .iter()
                     .all(|name| first.record.header(name) == next.record.header(name))
             })
@@ -154,7 +155,7 @@ impl<M: Machine> Past<M> {
 }
 
 fn digest(records: &[Stored]) -> Option<String> {
-    let message = records.iter().find(|message| message.record.kind() == kind::CONFIGURATION)?;
+    let message = records.iter().rfind(|message| message.record.kind() == kind::CONFIGURATION)?;
     let body: serde_json::Value = serde_json::from_slice(&message.record.body).ok()?;
     Some(body["digest"].as_str()?.to_owned())
 }

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::engine::{Applied, Snapshot};
 use crate::machine::Machine;
-use crate::nats::Bus;
+use crate::nats::{Bus, Log, ReadError};
 use crate::sha256_hex;
 use crate::topology;
 
@@ -117,6 +117,16 @@ pub(crate) struct Snapshots {
     name: String,
 }
 
+/// What a look at the snapshots of a service found.
+pub(crate) struct Found<M: Machine> {
+    /// The newest good one.
+    pub(crate) snapshot: Option<Snapshot<M>>,
+    /// The names of newer ones that are of another ledger than the one that is there.
+    pub(crate) strange: Vec<String>,
+    /// How many newer ones cannot be read.
+    pub(crate) unreadable: usize,
+}
+
 /// How many snapshots are kept: the newest could be the one that a crash cut off.
 const KEPT: usize = 3;
 
@@ -137,28 +147,48 @@ impl Snapshots {
         Ok(names)
     }
 
-    /// The newest snapshot that is whole, of this version, and does not know more than the ledger
-    /// holds.
+    /// The newest snapshot that is whole, of this version, and of the ledger as it is now.
     pub(crate) async fn newest<M: Machine>(
         &self,
-        ledger_end: u64,
-    ) -> Result<Option<Snapshot<M>>, StoreError> {
+        ledger: &mut Log,
+    ) -> Result<Found<M>, StoreError> {
+        let unread = |error: ReadError| broker(&self.name, error);
+        let (end, _) = ledger.end().await.map_err(unread)?;
+        let mut found = Found { snapshot: None, strange: Vec::new(), unreadable: 0 };
         for name in self.names().await? {
             let Ok(mut object) = self.bucket.get(&name).await else { continue };
             let mut bytes = Vec::new();
-            if let Err(error) = object.read_to_end(&mut bytes).await {
-                tracing::warn!(snapshot = name, %error, "passed over a snapshot");
-                continue;
-            }
-            match Snapshot::decode(&bytes) {
-                Ok(snapshot) if snapshot.sequence() <= ledger_end => return Ok(Some(snapshot)),
-                Ok(_) => {
-                    tracing::warn!(snapshot = name, "passed over a snapshot of a longer ledger");
+            let read = match object.read_to_end(&mut bytes).await {
+                Ok(_) => Snapshot::decode(&bytes).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let snapshot = match read {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    tracing::warn!(snapshot = name, error, "passed over a snapshot");
+                    found.unreadable += 1;
+                    continue;
                 }
-                Err(error) => tracing::warn!(snapshot = name, %error, "passed over a snapshot"),
+            };
+            let record = ledger.at(snapshot.sequence()).await.map_err(unread)?;
+            let record = record.as_ref().map(|message| &message.record);
+            if snapshot.sequence() <= end && snapshot.follows(record) {
+                found.snapshot = Some(snapshot);
+                break;
             }
+            tracing::warn!(snapshot = name, "passed over a snapshot of another ledger");
+            found.strange.push(name);
         }
-        Ok(None)
+        Ok(found)
+    }
+
+    /// Deletes snapshots of a ledger that is not there any more: one that was restored from an
+    /// older backup. Kept, they would fit again when it has grown.
+    pub(crate) async fn forget(&self, names: &[String]) -> Result<(), StoreError> {
+        for name in names {
+            self.bucket.delete(name).await.map_err(|error| broker(&self.name, error))?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn put(&self, sequence: u64, bytes: &[u8]) -> Result<(), StoreError> {

@@ -36,13 +36,14 @@ pub(crate) fn record(subject: &str, headers: Option<&HeaderMap>, body: Bytes) ->
     Record { subject: subject.to_owned(), headers: ordered, body }
 }
 
-/// Reads a message of a consumer; `None` when it carries no JetStream facts.
-pub(crate) fn stored(message: &async_nats::jetstream::Message) -> Option<(Stored, u64)> {
+/// Reads a message of a consumer, and that consumer's name; `None` when it carries no JetStream
+/// facts.
+pub(crate) fn stored(message: &async_nats::jetstream::Message) -> Option<(Stored, &str)> {
     let info = message.info().ok()?;
     let record = record(&message.subject, message.headers.as_ref(), message.payload.clone());
     let stored =
         Stored { sequence: info.stream_sequence, stored_at: nanos(info.published), record };
-    Some((stored, info.pending))
+    Some((stored, info.consumer))
 }
 
 pub(crate) fn nanos(moment: async_nats::datetime::DateTime) -> i64 {

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Ask, Command, Engine, Offered};
-use crate::machine::{Call, Machine};
+use crate::machine::{Call, InputOf, Machine, StateOf};
 use crate::nats::append::Appender;
 use crate::nats::handle::Submission;
-use crate::nats::host::{Host, Keeper, Replies, Trouble};
+use crate::nats::host::{Counted, Host, Keeper, Replies, Trouble};
 use crate::nats::{Bus, Log, ReadError, dead};
 use crate::positions::Position;
 use crate::record::Stored;
@@ -27,10 +27,20 @@ const TICK: Duration = Duration::from_millis(200);
 /// Messages of one upstream that are read ahead.
 const READ_AHEAD: usize = 512;
 
+/// A dead letter that is not stored within this time is tried again after [`BURY_AGAIN`]; the rest
+/// goes on meanwhile.
+const BURY_WITHIN: Duration = Duration::from_millis(500);
+const BURY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Rounds of the loop before it looks at what else has happened: a signal, the lease, the clock.
+const ROUNDS: usize = 256;
+
 struct Feed {
     stream: &'static str,
     messages: mpsc::Receiver<Result<Stored, ReadError>>,
     held: Option<Stored>,
+    /// The held message is not offered again before this, by the monotonic clock.
+    rests_until: Option<Duration>,
 }
 
 /// Writes until the lease is lost or `stop`.
@@ -67,6 +77,7 @@ pub(crate) async fn write<M: Machine>(
         feeds,
         replies: Replies::default(),
         snapshots: JoinSet::new(),
+        lists: JoinSet::new(),
     };
     let ended = writer.run(stop).await;
     writer.replies.fail();
@@ -93,7 +104,7 @@ async fn feed(
             }
         }
     });
-    Ok(Feed { stream, messages, held: None })
+    Ok(Feed { stream, messages, held: None, rests_until: None })
 }
 
 struct Writer<'a, M: Machine> {
@@ -104,11 +115,14 @@ struct Writer<'a, M: Machine> {
     feeds: Vec<Feed>,
     replies: Replies,
     snapshots: JoinSet<()>,
+    /// Reads that may take long, on a copy of the state.
+    lists: JoinSet<(Submission, Result<Ask<InputOf<M>>, Refusal>)>,
 }
 
-enum Woken {
+enum Woken<Input> {
     Ack(crate::engine::Ack),
     Submission(Submission),
+    Listed(Submission, Result<Ask<Input>, Refusal>),
     Message(usize, Result<Stored, ReadError>),
     Tick,
     LeaseLost,
@@ -141,6 +155,9 @@ impl<M: Machine> Writer<'_, M> {
                 Some(submission) = self.host.submissions.recv(), if self.engine.ready() => {
                     Woken::Submission(submission)
                 }
+                Some(Ok((submission, ask))) = self.lists.join_next(), if self.engine.ready() => {
+                    Woken::Listed(submission, ask)
+                }
                 (feed, message) = next_message(&mut self.feeds), if self.engine.ready() => {
                     Woken::Message(feed, message)
                 }
@@ -156,6 +173,7 @@ impl<M: Machine> Writer<'_, M> {
             match woken {
                 Woken::Ack(ack) => self.engine.acknowledge(&ack)?,
                 Woken::Submission(submission) => self.take(submission),
+                Woken::Listed(submission, ask) => self.command(submission, ask),
                 Woken::Message(feed, message) => {
                     let message = message?;
                     self.offer(feed, message).await?;
@@ -178,22 +196,16 @@ impl<M: Machine> Writer<'_, M> {
         Some(left.max(Duration::from_millis(1)))
     }
 
-    /// Everything that can be done without waiting for anything but the client's buffer.
+    /// What can be done without waiting for anything but the client's buffer, for some rounds.
     async fn go_on(&mut self) -> Result<(), Trouble> {
-        loop {
+        for _ in 0..ROUNDS {
             self.send().await?;
             while self.appender.in_flight()
                 && let Some(ack) = futures::FutureExt::now_or_never(self.appender.next())
             {
                 self.engine.acknowledge(&ack?)?;
             }
-            while let Some((ticket, answer)) = self.engine.next_answer() {
-                // Another may write already, and what is remembered here be old.
-                if !self.keeper.holds() {
-                    return Err(Trouble::Again("the lease has run out".to_owned()));
-                }
-                self.replies.give(ticket, answer);
-            }
+            self.give_answers()?;
             let instance = &self.host.instance;
             if self.engine.records_since_snapshot() >= instance.snapshot_every_records {
                 self.snapshot();
@@ -205,12 +217,34 @@ impl<M: Machine> Writer<'_, M> {
             let start = self.host.instance.surroundings.span_start();
             if self.engine.due(self.host.instance.surroundings.now()) {
                 self.export_span(start);
-            } else if let Ok(submission) = self.host.submissions.try_recv() {
-                self.take(submission);
-            } else if !self.offer_any().await? {
+                continue;
+            }
+            // Commands and messages take turns: neither can starve the other.
+            let commanded = match self.host.submissions.try_recv() {
+                Ok(submission) => {
+                    self.take(submission);
+                    self.send().await?;
+                    true
+                }
+                Err(_) => false,
+            };
+            let offered = self.engine.ready() && self.offer_any().await?;
+            if !commanded && !offered {
                 return Ok(());
             }
         }
+        Ok(())
+    }
+
+    fn give_answers(&mut self) -> Result<(), Trouble> {
+        while let Some((ticket, answer)) = self.engine.next_answer() {
+            // Another may write already, and what is remembered here be old.
+            if !self.keeper.holds() {
+                return Err(Trouble::Again("the lease has run out".to_owned()));
+            }
+            self.replies.give(ticket, answer);
+        }
+        Ok(())
     }
 
     async fn send(&mut self) -> Result<(), Trouble> {
@@ -230,7 +264,12 @@ impl<M: Machine> Writer<'_, M> {
     /// Offers one message of any upstream that has one; says whether there was any.
     async fn offer_any(&mut self) -> Result<bool, Trouble> {
         for index in 0..self.feeds.len() {
+            let now = self.host.instance.surroundings.monotonic();
             let feed = &mut self.feeds[index];
+            if feed.rests_until.is_some_and(|until| now < until) {
+                continue;
+            }
+            feed.rests_until = None;
             let message = match feed.held.take() {
                 Some(held) => held,
                 None => match feed.messages.try_recv() {
@@ -259,9 +298,22 @@ impl<M: Machine> Writer<'_, M> {
             }
             Offered::Unreadable(why) => {
                 let origin = format!("{stream}/{}", message.sequence);
+                let bury = dead::bury(&self.host.bus, M::SERVICE, &origin, &why.0);
+                let buried = tokio::time::timeout(BURY_WITHIN, bury).await;
+                if !matches!(buried, Ok(Ok(()))) {
+                    tracing::error!(
+                        service = M::SERVICE,
+                        origin,
+                        "a dead letter is not stored yet"
+                    );
+                    let surroundings = &self.host.instance.surroundings;
+                    self.feeds[index].rests_until = Some(surroundings.monotonic() + BURY_AGAIN);
+                    self.feeds[index].held = Some(message);
+                    return Ok(false);
+                }
                 tracing::warn!(service = M::SERVICE, origin, %why, "a dead letter");
-                dead::bury(&self.host.bus, M::SERVICE, &origin, &why.0).await?;
                 self.host.status.send_modify(|status| status.dead_lettered += 1);
+                self.host.instance.surroundings.count(M::SERVICE, Counted::DeadLetter);
                 self.engine.skip(stream, &message, now);
             }
         }
@@ -269,45 +321,43 @@ impl<M: Machine> Writer<'_, M> {
         Ok(true)
     }
 
-    fn take(&mut self, submission: Submission) {
-        let Submission { request, request_id, hash, applied, reply, .. } = submission;
-        let id = request_id.clone().unwrap_or_else(|| request.call_id.clone());
-        let ask = match applied {
-            Some(applied) => Ok(Ask::Configure(applied)),
-            None => self.ask(&request, &id),
-        };
-        let ticket = self.replies.expect(reply);
-        match ask {
-            Err(refusal) => self.replies.give(ticket, Err(refusal)),
-            Ok(ask) => {
-                let surroundings = &self.host.instance.surroundings;
-                let (start, now) = (surroundings.span_start(), surroundings.now());
-                let command = Command {
-                    ticket,
-                    request_id,
-                    id,
-                    hash,
-                    actor: request.caller.name,
-                    trace: request.trace,
-                    ask,
-                };
-                self.engine.command(command, now);
-                self.export_span(start);
-            }
+    fn take(&mut self, mut submission: Submission) {
+        // Nobody waits any more: whoever still wants it has sent it again.
+        if submission.reply.is_closed() {
+            return;
         }
+        if let Some(applied) = submission.applied.take() {
+            return self.command(submission, Ok(Ask::Configure(applied)));
+        }
+        // A list may look at everything there is; the writer goes on meanwhile.
+        if submission.request.method.starts_with("List") {
+            let state = self.engine.state().clone();
+            self.lists.spawn_blocking(move || {
+                let ask = ask::<M>(&state, &submission);
+                (submission, ask)
+            });
+            return;
+        }
+        let ask = ask::<M>(self.engine.state(), &submission);
+        self.command(submission, ask);
     }
 
-    fn ask(
-        &self,
-        request: &crate::nats::handle::Forwarded,
-        id: &str,
-    ) -> Result<Ask<crate::InputOf<M>>, Refusal> {
-        let body = request.body.as_bytes();
-        let call = M::call(self.engine.state(), &request.method, &request.caller, id, body)?;
-        Ok(match call {
-            Call::Read(answer) => Ask::Read(answer),
-            Call::Command(input) => Ask::Decider(input),
-        })
+    fn command(&mut self, submission: Submission, ask: Result<Ask<InputOf<M>>, Refusal>) {
+        let id = submission.id().to_owned();
+        let Submission { request, request_id, hash, reply, .. } = submission;
+        let surroundings = &self.host.instance.surroundings;
+        let (start, now) = (surroundings.span_start(), surroundings.now());
+        let command = Command {
+            ticket: self.replies.expect(reply),
+            request_id,
+            id,
+            hash,
+            actor: request.caller.name,
+            trace: request.trace,
+            ask: ask.unwrap_or_else(Ask::Refused),
+        };
+        self.engine.command(command, now);
+        self.export_span(start);
     }
 
     fn export_span(&mut self, start: Option<std::time::SystemTime>) {
@@ -352,9 +402,10 @@ impl<M: Machine> Writer<'_, M> {
         });
     }
 
-    /// Takes nothing more, waits until everything is stored, answers, and leaves a snapshot.
+    /// Takes nothing more, waits until everything is stored, answers, lets a standby begin, and
+    /// leaves a snapshot. Takes three quarters of `drain` at most; the rest is for what is around.
     async fn drain(&mut self) -> Result<(), Trouble> {
-        let drained = tokio::time::timeout(self.host.instance.drain, async {
+        let drained = tokio::time::timeout(self.host.instance.drain / 2, async {
             while !self.engine.settled() {
                 self.send().await?;
                 self.wait_for_ack().await?;
@@ -362,14 +413,13 @@ impl<M: Machine> Writer<'_, M> {
             Ok::<(), Trouble>(())
         })
         .await;
-        while let Some((ticket, answer)) = self.engine.next_answer() {
-            self.replies.give(ticket, answer);
-        }
+        self.give_answers()?;
+        self.keeper.give_back();
         if matches!(drained, Ok(Ok(()))) && self.engine.records_since_snapshot() > 0 {
             self.snapshot();
         }
         let written = async { while self.snapshots.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.host.instance.drain, written).await.is_err() {
+        if tokio::time::timeout(self.host.instance.drain / 4, written).await.is_err() {
             tracing::warn!(service = M::SERVICE, "stopped before the snapshot was written");
         }
         // What was not stored was not answered either, and the next writer decides it again.
@@ -378,6 +428,20 @@ impl<M: Machine> Writer<'_, M> {
         }
         Ok(())
     }
+}
+
+/// What a call asks for, by this state.
+fn ask<M: Machine>(
+    state: &StateOf<M>,
+    submission: &Submission,
+) -> Result<Ask<InputOf<M>>, Refusal> {
+    let request = &submission.request;
+    let body = request.body.as_bytes();
+    let call = M::call(state, &request.method, &request.caller, submission.id(), body)?;
+    Ok(match call {
+        Call::Read(answer) => Ask::Read(answer),
+        Call::Command(input) => Ask::Decider(input),
+    })
 }
 
 /// The next message of any upstream whose next message is not held.

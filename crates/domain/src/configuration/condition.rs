@@ -47,6 +47,12 @@ fn is_operator(function: &str) -> bool {
 /// much at once.
 const LENGTH_AT_MOST: usize = 2_000;
 
+/// The parser calls itself for each bracket, and a stack has an end.
+const DEPTH_AT_MOST: usize = 16;
+
+/// So do parser and evaluator for each operator of a chain; a `.` and a `|` count as one each.
+const SIGNS_AT_MOST: usize = 150;
+
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut environment = Env::default().with_optional_support(false).with_stdlib();
     // It fails only when a name is declared twice, and nothing was declared but the standard.
@@ -240,12 +246,36 @@ impl TryFrom<String> for Condition {
             let what = format!("is longer than {LENGTH_AT_MOST} bytes; make two rules of it");
             return Err(ConditionError(what));
         }
+        let (depth, signs) = measure(&source);
+        if depth > DEPTH_AT_MOST || signs > SIGNS_AT_MOST {
+            let what = format!(
+                "has more than {DEPTH_AT_MOST} brackets in each other, or more than {SIGNS_AT_MOST} \
+                 operators, dots and brackets; make two rules of it"
+            );
+            return Err(ConditionError(what));
+        }
         let program = ENVIRONMENT.compile(&source).map_err(|errors| {
             let what = errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default();
             ConditionError(format!("is no CEL expression: {what}"))
         })?;
         Ok(Self { source, program: Arc::new(program) })
     }
+}
+
+/// How deep brackets nest, and how many operators, dots and brackets there are. Those that stand in
+/// a text count too: that only makes it stricter.
+fn measure(source: &str) -> (usize, usize) {
+    let (mut open, mut deepest, mut signs) = (0_usize, 0, 0);
+    for letter in source.chars() {
+        match letter {
+            '(' | '[' | '{' => open += 1,
+            ')' | ']' | '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+        signs += usize::from(letter.is_ascii_punctuation() && !matches!(letter, '\'' | '"' | '_'));
+    }
+    (deepest, signs)
 }
 
 impl From<Condition> for String {
@@ -325,13 +355,41 @@ mod tests {
 
     #[test]
     fn what_is_no_expression_says_so() {
-        for text in ["", "event.", "event.type ==", "'", "((((", "if (x) y"] {
+        for text in ["", "event.", "event.type ==", "'", "((", "if (x) y"] {
             let error = text.parse::<Condition>().unwrap_err();
             assert!(error.0.starts_with("is no CEL expression"), "{text}: {error}");
         }
-        let deep = "(".repeat(900) + "true" + &")".repeat(900);
-        assert!(deep.parse::<Condition>().is_err());
         assert!("x".repeat(2_001).parse::<Condition>().unwrap_err().0.contains("2000 bytes"));
+    }
+
+    #[test]
+    fn no_expression_is_too_deep_for_the_stack() {
+        let repeated = |open: &str, close: &str, times: usize| {
+            format!("{}true{}", open.repeat(times), close.repeat(times))
+        };
+        let shapes = [
+            ("(", ")"),
+            ("[", "]"),
+            ("{1:", "}"),
+            ("size(", ")"),
+            ("!", ""),
+            ("-", ""),
+            ("true ? ", " : false"),
+            ("true || ", ""),
+            ("1 + ", ""),
+            ("event.", ""),
+            ("", ".a"),
+            ("", "[0]"),
+        ];
+        for (open, close) in shapes {
+            let error = repeated(open, close, 200).parse::<Condition>().unwrap_err();
+            assert!(error.0.contains("make two rules"), "{error}: {open}");
+            for times in [16, 70, 75, 140, 150] {
+                if let Ok(condition) = repeated(open, close, times).parse::<Condition>() {
+                    let _ = (condition.problem(), condition.is_always());
+                }
+            }
+        }
     }
 
     #[test]
