@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use mainstem_domain::configuration::Configuration;
+use mainstem_domain::identity::Rules;
 use serde_yaml_ng::with::singleton_map_recursive;
 
 /// A YAML file, by the name that errors show.
@@ -67,6 +68,13 @@ pub(crate) fn merge(files: &[File]) -> anyhow::Result<Configuration> {
                     problems.push(format!("{name}: entry stands in another file too; keep one"));
                 }
                 whole.entry = whole.entry.take().or(part.entry);
+                if part.identity != Rules::default() {
+                    if whole.identity != Rules::default() {
+                        problems
+                            .push(format!("{name}: identity stands in another file too; keep one"));
+                    }
+                    whole.identity = part.identity;
+                }
             }
             Err(error) => problems.push(match error.location() {
                 Some(place) => format!("{name}:{}: {error}", place.line()),

@@ -19,9 +19,9 @@ pub enum Identifier {
         /// The user id.
         user: String,
     },
-    /// A phone number in E.164.
+    /// A phone number in E.164: `+` and 8 to 15 digits.
     Phone(String),
-    /// An e-mail address.
+    /// An e-mail address: one `@` with something on both sides.
     Email(String),
     /// A membership number.
     Member(String),
@@ -34,6 +34,100 @@ pub enum Identifier {
         /// The id there.
         id: String,
     },
+}
+
+/// What sort of identifier it is; strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A membership number.
+    Member,
+    /// A phone number.
+    Phone,
+    /// An e-mail address.
+    Email,
+    /// A LINE user id.
+    Line,
+    /// An id in another system.
+    External,
+    /// A browser cookie.
+    Cookie,
+}
+
+impl Kind {
+    /// All of them, strongest first.
+    pub const ALL: [Self; 6] =
+        [Self::Member, Self::Phone, Self::Email, Self::Line, Self::External, Self::Cookie];
+
+    /// How strongly it tells a person: 1 is strongest.
+    #[must_use]
+    pub fn rank(self) -> usize {
+        self as usize + 1
+    }
+
+    /// Its name, as identifiers of it begin.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Phone => "phone",
+            Self::Email => "email",
+            Self::Line => "line",
+            Self::External => "external",
+            Self::Cookie => "cookie",
+        }
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Identifier {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Line { .. } => Kind::Line,
+            Self::Phone(_) => Kind::Phone,
+            Self::Email(_) => Kind::Email,
+            Self::Member(_) => Kind::Member,
+            Self::Cookie(_) => Kind::Cookie,
+            Self::External { .. } => Kind::External,
+        }
+    }
+
+    /// What stands for the person, without the kind, and without the provider or system.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Line { user: value, .. }
+            | Self::Phone(value)
+            | Self::Email(value)
+            | Self::Member(value)
+            | Self::Cookie(value)
+            | Self::External { id: value, .. } => value,
+        }
+    }
+
+    /// Whether the value is one that systems write when they know nobody: nothing but zeros and
+    /// dashes (a phone's `+` aside), `-1`, `null` or `anonymous` in any letter case. It never ties
+    /// anybody to anybody.
+    #[must_use]
+    pub fn is_placeholder(&self) -> bool {
+        let value = self.value();
+        let value = if self.kind() == Kind::Phone { value.trim_start_matches('+') } else { value };
+        value.bytes().all(|byte| matches!(byte, b'0' | b'-'))
+            || ["-1", "null", "anonymous"].iter().any(|word| value.eq_ignore_ascii_case(word))
+    }
 }
 
 /// Which identifiers a source owns: all of one kind, of `external` those of one system.
@@ -118,6 +212,12 @@ pub enum IdentifierError {
     /// A control character or a blank at an end.
     #[error("has a control character, or a blank at its start or end")]
     Characters,
+    /// A phone number that is not in E.164.
+    #[error("is no phone number; write phone:+ and 8 to 15 digits with the country code")]
+    Phone,
+    /// An e-mail address that is none.
+    #[error("is no e-mail address; write one @ with something on both sides")]
+    Email,
 }
 
 impl FromStr for Identifier {
@@ -143,13 +243,30 @@ impl FromStr for Identifier {
         };
         match kind {
             "line" => pair(value).map(|(provider, user)| Self::Line { provider, user }),
-            "phone" => whole(value).map(Self::Phone),
-            "email" => whole(value).map(Self::Email),
+            "phone" => phone(whole(value)?).map(Self::Phone),
+            "email" => email(whole(value)?).map(Self::Email),
             "member" => whole(value).map(Self::Member),
             "cookie" => whole(value).map(Self::Cookie),
             "external" => pair(value).map(|(system, id)| Self::External { system, id }),
             _ => Err(IdentifierError::Kind),
         }
+    }
+}
+
+fn phone(value: String) -> Result<String, IdentifierError> {
+    let digits = value.strip_prefix('+').ok_or(IdentifierError::Phone)?;
+    let fits = (8..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    if fits { Ok(value) } else { Err(IdentifierError::Phone) }
+}
+
+fn email(value: String) -> Result<String, IdentifierError> {
+    match value.split_once('@') {
+        Some((local, domain))
+            if !local.is_empty() && !domain.is_empty() && !domain.contains('@') =>
+        {
+            Ok(value)
+        }
+        Some(_) | None => Err(IdentifierError::Email),
     }
 }
 
@@ -196,9 +313,62 @@ mod tests {
         assert_eq!(error(&format!("member:{}", "x".repeat(256))), IdentifierError::Long);
     }
 
+    #[test]
+    fn a_phone_number_is_e164_and_an_address_has_one_at() {
+        let error = |text: &str| text.parse::<Identifier>().err();
+        for good in ["phone:+12345678", "phone:+886912345678", "phone:+123456789012345"] {
+            assert_eq!(error(good), None, "{good}");
+        }
+        for bad in ["+1234567", "+1234567890123456", "0912345678", "+886-912345678", "+"] {
+            assert_eq!(error(&format!("phone:{bad}")), Some(IdentifierError::Phone), "{bad}");
+        }
+        // Digits of other scripts are not E.164 before they are normalised.
+        assert_eq!(error("phone:+\u{ff18}\u{ff18}\u{ff16}912345678"), Some(IdentifierError::Phone));
+        assert_eq!(error("email:a@b"), None);
+        for bad in ["a", "@b", "a@", "@", "a@b@c"] {
+            assert_eq!(error(&format!("email:{bad}")), Some(IdentifierError::Email), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_is_known_by_its_value() {
+        let placeholder = |text: &str| text.parse::<Identifier>().unwrap().is_placeholder();
+        for text in [
+            "member:0",
+            "member:-",
+            "cookie:000-000",
+            "external:pos:-1",
+            "line:p:NULL",
+            "member:Anonymous",
+            "phone:+00000000",
+        ] {
+            assert!(placeholder(text), "{text}");
+        }
+        for text in [
+            "member:10",
+            "member:-2",
+            "external:null:7",
+            "email:null@b.example",
+            "member:nullable",
+            "phone:+10000000",
+            "line:0:U1",
+        ] {
+            assert!(!placeholder(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn kinds_go_by_rank() {
+        let ranks: Vec<_> = Kind::ALL.into_iter().map(Kind::rank).collect();
+        assert_eq!(ranks, [1, 2, 3, 4, 5, 6]);
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_an_identifier_that_prints_the_same_or_an_error(text in "(line:|member:|external:|phone:)?.{0,300}") {
+        fn any_text_is_an_identifier_that_prints_the_same_or_an_error(text in "(line:|member:|external:|phone:\\+?|email:)?([0-9@]{0,20}|.{0,300})") {
             if let Ok(identifier) = text.parse::<Identifier>() {
                 prop_assert_eq!(identifier.to_string(), text);
             }

@@ -172,6 +172,20 @@ derived!(
     "C"
 );
 derived!(
+    /// Something about identities that was set aside, for somebody to look at.
+    ConflictId,
+    "conflict",
+    b'X',
+    "X"
+);
+derived!(
+    /// A proposal that two customers are one person.
+    SuggestionId,
+    "suggestion",
+    b'S',
+    "S"
+);
+derived!(
     /// One case on one back-office queue.
     CaseId,
     "case",

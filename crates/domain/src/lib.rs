@@ -24,6 +24,7 @@ pub mod routing;
 pub use at::At;
 pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
-    BrandId, CaseId, ChannelId, CustomerId, EventId, IdError, ItemId, QueueId, StoreId, derive_uuid,
+    BrandId, CaseId, ChannelId, ConflictId, CustomerId, EventId, IdError, ItemId, QueueId, StoreId,
+    SuggestionId, derive_uuid,
 };
 pub use refusal::{Refusal, RefusalCode, Violation};

@@ -12,7 +12,10 @@ mainstem_runtime::grpc_face!(
     {
         get_customer => "GetCustomer": GetCustomerRequest -> GetCustomerResponse,
         resolve_customer => "ResolveCustomer": ResolveCustomerRequest -> ResolveCustomerResponse,
+        list_customers => "ListCustomers": ListCustomersRequest -> ListCustomersResponse,
         attach_identifier => "AttachIdentifier": AttachIdentifierRequest -> AttachIdentifierResponse,
         merge_customers => "MergeCustomers": MergeCustomersRequest -> MergeCustomersResponse,
+        list_conflicts => "ListConflicts": ListConflictsRequest -> ListConflictsResponse,
+        list_suggestions => "ListSuggestions": ListSuggestionsRequest -> ListSuggestionsResponse,
     }
 );

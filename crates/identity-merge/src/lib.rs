@@ -3,6 +3,7 @@
 //! Reads `INBOUND`, writes `CUSTOMER`; the rules are [`mainstem_domain::identity`].
 
 mod grpc;
+mod list;
 mod machine;
 
 pub use machine::IdentityMachine;

@@ -12,6 +12,8 @@ use mainstem_proto::field::{parse_customer, parse_identifier};
 use mainstem_proto::wire::{channel, identity as wire};
 use mainstem_proto::{channel as channel_event, identity};
 
+use crate::list;
+
 /// identity-merge on the bus: reads `INBOUND`, writes `CUSTOMER`.
 #[derive(Debug)]
 pub struct IdentityMachine;
@@ -25,12 +27,15 @@ impl Machine for IdentityMachine {
     const SERVICE: &'static str = "identity-merge";
     const LEDGER: &'static str = topology::CUSTOMER;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::INBOUND, ledger: false }];
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCustomer", endpoint: "get-customer", roles: READERS },
         Method { name: "ResolveCustomer", endpoint: "resolve-customer", roles: READERS },
+        Method { name: "ListCustomers", endpoint: "list-customers", roles: READERS },
         Method { name: "AttachIdentifier", endpoint: "attach-identifier", roles: WRITERS },
         Method { name: "MergeCustomers", endpoint: "merge-customers", roles: WRITERS },
+        Method { name: "ListConflicts", endpoint: "list-conflicts", roles: READERS },
+        Method { name: "ListSuggestions", endpoint: "list-suggestions", roles: READERS },
     ];
 
     fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
@@ -143,6 +148,9 @@ impl Machine for IdentityMachine {
                     validate_only: request.validate_only,
                 }))
             }
+            "ListCustomers" => list::customers(state, &read_request(body)?),
+            "ListConflicts" => list::conflicts(state, &read_request(body)?),
+            "ListSuggestions" => list::suggestions(state, &read_request(body)?),
             _ => Err(no_such_method(Self::SERVICE, method)),
         }
     }
@@ -150,7 +158,10 @@ impl Machine for IdentityMachine {
 
 fn owner(event: &Event) -> CustomerId {
     match event {
-        Event::Created { customer, .. } | Event::Attached { customer, .. } => *customer,
+        Event::Created { customer, .. }
+        | Event::Attached { customer, .. }
+        | Event::Suggested { customer, .. }
+        | Event::Conflicted { customer, .. } => *customer,
         Event::Merged { survivor, .. } => *survivor,
         Event::Channel { .. } => unreachable!("a channel event has a subject of its own"),
     }
@@ -161,7 +172,7 @@ fn found(state: &State, id: CustomerId) -> Result<Call<Input>, Refusal> {
     Ok(Call::Read(response(&profile)))
 }
 
-/// Every method answers with `{"customer": …}`.
+/// Every method about one customer answers with `{"customer": …}`.
 fn response(profile: &Profile) -> String {
     let customer = Some(wire::Customer::from(profile));
     serde_json::to_string(&wire::GetCustomerResponse { customer }).unwrap_or_default()

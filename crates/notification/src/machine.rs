@@ -133,11 +133,13 @@ fn from_customer(message: &Stored) -> Result<Option<Input>, Unreadable> {
     if record.kind().starts_with("mainstem.identity.") {
         let event = identity::decode(record.kind(), &record.body).map_err(unreadable)?;
         return Ok(match event {
-            IdentityEvent::Merged { survivor, absorbed } => {
+            IdentityEvent::Merged { survivor, absorbed, .. } => {
                 Some(Input::Merged { survivor, absorbed })
             }
             IdentityEvent::Created { .. }
             | IdentityEvent::Attached { .. }
+            | IdentityEvent::Suggested { .. }
+            | IdentityEvent::Conflicted { .. }
             | IdentityEvent::Channel { .. } => None,
         });
     }

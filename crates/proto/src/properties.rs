@@ -1,12 +1,12 @@
 //! Properties of every conversion: what was written reads back, and nothing that is read panics.
 
 use mainstem_domain::configuration::{Mode, Priority};
-use mainstem_domain::identifier::Identifier;
-use mainstem_domain::person::{Address, ReplyRight};
+use mainstem_domain::identifier::{Identifier, Kind};
+use mainstem_domain::person::{Address, ReplyRight, Sighting};
 use mainstem_domain::routing::{Case, CaseView, MessageRequest, Stage};
 use mainstem_domain::{
-    At, BrandId, CaseId, ChannelId, CustomerId, EventId, ItemId, QueueId, StoreId, identity as id,
-    notification as note, routing as route,
+    At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, EventId, ItemId, QueueId, StoreId,
+    SuggestionId, identity as id, notification as note, routing as route,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -16,10 +16,12 @@ use proptest::strategy::Union;
 use crate::{channel, field, identity, notification, routing, wire};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIER_ATTACHED,
     identity::CUSTOMERS_MERGED,
+    identity::MERGE_SUGGESTED,
+    identity::CONFLICT_RECORDED,
     routing::CASE_OPENED,
     routing::CASE_QUEUED,
     routing::CASE_ACCEPTED,
@@ -85,20 +87,60 @@ prop_compose! {
 
 fn identifier() -> impl Strategy<Value = Identifier> {
     let text = prop_oneof![
-        "(phone|email|member|cookie):\\PC{1,40}",
+        "(member|cookie):\\PC{1,40}",
+        "phone:\\+[0-9]{8,15}",
+        "email:[^@\\pC]{1,20}@[^@\\pC]{1,20}",
         "(line|external):[^:\\pC]{1,20}:\\PC{1,20}",
     ];
     text.prop_filter_map("not an identifier", |text| text.parse().ok())
 }
 
+prop_compose! {
+    fn sighting()(identifier in identifier(), verified in any::<bool>()) -> Sighting {
+        Sighting { identifier, verified }
+    }
+}
+
+prop_compose! {
+    fn evidence()(
+        channel in channel_id(),
+        event in event_id(),
+        by in vec(sighting(), 0..3),
+    ) -> id::Evidence {
+        id::Evidence { channel, event, by }
+    }
+}
+
+prop_compose! {
+    fn conflicted()(
+        (id, customer, others) in (any::<u64>(), customer(), vec(customer(), 0..3)),
+        (set_aside, unlisted) in (vec(sighting(), 0..3), any::<u32>()),
+        kinds in prop::sample::subsequence(Kind::ALL.to_vec(), 0..=6),
+        evidence in evidence(),
+    ) -> id::Event {
+        let id = ConflictId::derive(&id.to_string());
+        id::Event::Conflicted { id, customer, others, set_aside, unlisted, kinds, evidence }
+    }
+}
+
 fn identity_event() -> impl Strategy<Value = id::Event> {
     prop_oneof![
-        (customer(), vec(identifier(), 0..4))
-            .prop_map(|(customer, identifiers)| id::Event::Created { customer, identifiers }),
-        (customer(), identifier())
-            .prop_map(|(customer, identifier)| id::Event::Attached { customer, identifier }),
-        (customer(), customer())
-            .prop_map(|(survivor, absorbed)| id::Event::Merged { survivor, absorbed }),
+        (customer(), vec(sighting(), 0..4), option::of(evidence())).prop_map(
+            |(customer, sightings, evidence)| id::Event::Created { customer, sightings, evidence }
+        ),
+        (customer(), sighting(), option::of(evidence())).prop_map(
+            |(customer, sighting, evidence)| id::Event::Attached { customer, sighting, evidence }
+        ),
+        (customer(), customer(), option::of(evidence())).prop_map(
+            |(survivor, absorbed, evidence)| id::Event::Merged { survivor, absorbed, evidence }
+        ),
+        (any::<u64>(), customer(), customer(), evidence()).prop_map(
+            |(id, customer, other, evidence)| {
+                let id = SuggestionId::derive(&id.to_string());
+                id::Event::Suggested { id, customer, other, evidence }
+            }
+        ),
+        conflicted(),
     ]
 }
 
@@ -131,9 +173,9 @@ prop_compose! {
         channel in channel_id(),
         brand in option::of(brand()),
         templates in vec(any_text(), 0..4),
-        mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
         case in option::of(case_id()),
         reply in option::of((token(), at())),
+        mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
         MessageRequest { customer, channel, brand, templates, case, reply, mode }
@@ -171,7 +213,7 @@ prop_compose! {
         customer in customer(),
         address in address(),
         token in option::of(token()),
-        texts in vec(any_text(), 0..4),
+        texts in vec(any_text(), 1..4),
         asked_at in at(),
         outcome in option::of(outcome()),
     ) -> note::Item {
@@ -186,14 +228,6 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
             .prop_map(|(customer, address)| note::Event::AddressLearned { customer, address }),
         (customer(), customer()).prop_map(|(from, to)| note::Event::AddressesMoved { from, to }),
         (item_id(), item()).prop_map(|(id, item)| note::Event::Queued { id, item }),
-        (item_id(), customer(), channel_id(), any_text()).prop_map(
-            |(id, customer, channel, reason)| note::Event::Suppressed {
-                id,
-                customer,
-                channel,
-                reason
-            }
-        ),
         (item_id(), customer(), channel_id(), any_text()).prop_map(
             |(id, customer, channel, reason)| note::Event::Failed { id, customer, channel, reason }
         ),

@@ -59,6 +59,8 @@ pub struct Phase {
 struct Person {
     users: Vec<usize>,
     known: Option<Known>,
+    /// The one membership number that a customer can have.
+    member: Option<usize>,
     /// Cases that are not resolved, by brand and rule.
     open: BTreeMap<(&'static str, &'static str), String>,
 }
@@ -98,7 +100,12 @@ impl Workload {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let people = (0..14)
-            .map(|user| Person { users: vec![user], known: None, open: BTreeMap::new() })
+            .map(|user| Person {
+                users: vec![user],
+                known: None,
+                member: None,
+                open: BTreeMap::new(),
+            })
             .collect();
         let mut maker = Maker {
             rng: ChaCha8Rng::seed_from_u64(seed ^ 0x0077_6f72_6b6c_6f61),
@@ -157,7 +164,7 @@ impl Maker {
                 9..11 => self.attach(index),
                 11..13 => self.send(index),
                 13..15 => self.resolve_later(index),
-                15 if index + 1 < self.people.len() => self.merge(index),
+                15 | 19 if index + 1 < self.people.len() => index += self.meet(index),
                 16 => self.nobody(),
                 17 => self.nonsense(),
                 18 => self.repeat(),
@@ -176,11 +183,19 @@ impl Maker {
         let user = person.users[self.rng.random_range(0..person.users.len())];
         let mut identifiers =
             vec![json!({"identifier": format!("line:p:U{user}"), "verified": true})];
-        if self.rng.random_ratio(1, 4) {
+        let member = self.rng.random_ratio(1, 3);
+        if member {
+            // A second one is set aside: it is only asserted.
             identifiers.push(json!({"identifier": format!("member:{user}")}));
+        }
+        if self.rng.random_ratio(1, 6) {
+            identifiers.push(json!({"identifier": "cookie:null", "verified": true}));
         }
         let event = self.event(channel, brand, kind, what, &identifiers);
         let person = &mut self.people[index];
+        if member {
+            person.member.get_or_insert(user);
+        }
         person.known.get_or_insert_with(|| Known {
             since: self.phase.at,
             id: CustomerId::derive(&format!("{channel}/{event}")),
@@ -234,27 +249,44 @@ impl Maker {
         }
     }
 
-    /// This customer and the next one are found to be one.
-    fn merge(&mut self, index: usize) {
+    /// This customer and the next one are found to be one, by a command or by an event; or it is
+    /// only asserted, or two membership numbers forbid it. How many stories it took from others.
+    fn meet(&mut self, index: usize) -> usize {
         let (one, other) = (self.people[index].clone(), self.people[index + 1].clone());
-        let (Some(known), Some(absorbed)) = (one.known, other.known) else { return };
-        if !one.open.is_empty() && !other.open.is_empty() {
-            return;
+        let (Some(known), Some(met)) = (one.known, other.known) else { return 0 };
+        let asserted = self.rng.random_ratio(1, 4);
+        let merges = !asserted && (one.member.is_none() || other.member.is_none());
+        if merges && !one.open.is_empty() && !other.open.is_empty() {
+            return 0;
         }
-        let id = self.request_id("merge");
-        let body = json!({
-            "requestId": id, "customer": known.id.as_str(), "other": absorbed.id.as_str(),
-        });
-        self.ask(IdentityMachine::SERVICE, &id, "MergeCustomers", &body);
+        if !asserted && self.rng.random_ratio(1, 3) {
+            let id = self.request_id("merge");
+            let body = json!({
+                "requestId": id, "customer": known.id.as_str(), "other": met.id.as_str(),
+            });
+            self.ask(IdentityMachine::SERVICE, &id, "MergeCustomers", &body);
+        } else {
+            let (channel, brand) = CHANNELS[self.rng.random_range(0..CHANNELS.len())];
+            let line = |user: usize, verified: bool| json!({"identifier": format!("line:p:U{user}"), "verified": verified});
+            let both = [line(one.users[0], true), line(other.users[0], !asserted)];
+            self.event(channel, brand, "other", "account-link", &both);
+        }
+        if !merges {
+            return 1;
+        }
         self.people.remove(index + 1);
         let person = &mut self.people[index];
-        person.known = person.known.min(Some(absorbed));
+        person.known = person.known.min(Some(met));
         person.users.extend(other.users);
+        person.member = person.member.or(other.member);
         person.open.extend(other.open);
+        0
     }
 
     fn nobody(&mut self) {
-        self.event("line-1", "aurora", "other", "account-link", &[]);
+        let blocked = json!({"identifier": "member:0000", "verified": true});
+        let identifiers = if self.rng.random() { vec![blocked] } else { Vec::new() };
+        self.event("line-1", "aurora", "other", "account-link", &identifiers);
     }
 
     fn nonsense(&mut self) {

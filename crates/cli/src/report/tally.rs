@@ -153,7 +153,9 @@ impl Tally {
                 self.report.customers = self.report.customers.saturating_sub(1);
                 self.report.merges += 1;
             }
-            identity::Event::Attached { .. } => {}
+            identity::Event::Attached { .. }
+            | identity::Event::Suggested { .. }
+            | identity::Event::Conflicted { .. } => {}
             identity::Event::Channel { channel, event, .. } => {
                 let source = (channel.to_string(), event.to_string());
                 // INBOUND forgets after a while; CUSTOMER does not.

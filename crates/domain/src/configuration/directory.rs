@@ -45,7 +45,7 @@ pub struct Channel {
     pub owns: Vec<Owned>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Rules;
 use crate::person::ChannelEvent;
 use crate::{BrandId, ChannelId, QueueId, StoreId};
 
 pub use condition::parameter;
 pub use condition::{Condition, ConditionError, Facts};
+use directory::is_default;
 pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Store};
 pub use lint::Problem;
 
@@ -34,6 +36,9 @@ pub struct Configuration {
     pub entry: Option<Entry>,
     /// The back-office queues.
     pub queues: BTreeMap<QueueId, Queue>,
+    /// Who is who.
+    #[serde(skip_serializing_if = "is_default")]
+    pub identity: Rules,
     /// Tried in order; the first that matches decides.
     pub rules: Vec<Rule>,
     /// What is said, by name.

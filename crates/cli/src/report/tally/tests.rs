@@ -118,10 +118,11 @@ fn a_good_day_has_nothing_that_should_not_be() {
     }
     let (one, other) = (CustomerId::derive("1"), CustomerId::derive("2"));
     for customer in [one, other] {
-        let identifiers = vec!["phone:+886912345678".parse().unwrap()];
-        world.identity("1", &identity::Event::Created { customer, identifiers });
+        let (sightings, evidence) = (Vec::new(), None);
+        world.identity("1", &identity::Event::Created { customer, sightings, evidence });
     }
-    world.identity("1", &identity::Event::Merged { survivor: one, absorbed: other });
+    let (survivor, absorbed, evidence) = (one, other, None);
+    world.identity("1", &identity::Event::Merged { survivor, absorbed, evidence });
     world.placed("line-1", "a");
     world.placed("line-1", "b");
     let id = CaseId::derive("k");
