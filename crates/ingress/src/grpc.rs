@@ -78,7 +78,7 @@ impl IngestService for Face {
                      stored, so go on with it in another stream"
                 );
                 let refusal = Refusal::new(RefusalCode::ResourceExhausted, "STREAM_TOO_LONG", what);
-                return Err(status_from(&refusal));
+                return Err(self.refused(&channel, &refusal));
             }
             outcomes.extend(self.take(&caller, trace, Asked { channel, events }).await?);
         }
@@ -90,7 +90,7 @@ impl Face {
     fn caller<T>(&self, method: &str, request: &Request<T>) -> Result<Caller, Status> {
         caller_from_request(&self.callers, request.metadata(), request.peer_certs())
             .and_then(|caller| caller.admit(method, ROLES).map(|()| caller))
-            .map_err(|refusal| self.refused("unknown", &refusal))
+            .map_err(|refusal| self.refused("", &refusal))
     }
 
     async fn take(
@@ -99,72 +99,74 @@ impl Face {
         trace: Option<TraceContext>,
         asked: Asked,
     ) -> Result<Vec<i32>, Status> {
-        let (channel, messages) =
-            self.messages(caller, trace, &asked).map_err(|(label, refusal)| {
-                self.refused(label.as_deref().unwrap_or("unknown"), &refusal)
-            })?;
+        let messages = self
+            .messages(caller, trace, &asked)
+            .map_err(|refusal| self.refused(&asked.channel, &refusal))?;
         let stored = self.ingress.publish_all(messages, trace);
         match tokio::time::timeout(STORE_WITHIN, stored).await {
             Ok(Ok(published)) => Ok(published.into_iter().map(outcome).collect()),
             Ok(Err(_)) | Err(_) => {
                 let what = "not stored, or not known to be; send the same events again";
                 let refusal = Refusal::new(RefusalCode::Unavailable, "NOT_STORED", what);
-                Err(self.refused(channel.as_str(), &refusal))
+                Err(self.refused(&asked.channel, &refusal))
             }
         }
     }
 
-    /// All events of a request, or the refusal of all of them, with the channel if it is known.
+    /// All events of a request, or the refusal of all of them.
     fn messages(
         &self,
         caller: &Caller,
         trace: Option<TraceContext>,
         asked: &Asked,
-    ) -> Result<(ChannelId, Vec<InboundMessage>), (Option<String>, Refusal)> {
-        let stranger = |refusal| (None, refusal);
-        let channel =
-            parse_channel("channel", &asked.channel).map_err(|error| stranger(error.into()))?;
+    ) -> Result<Vec<InboundMessage>, Refusal> {
+        let channel = parse_channel("channel", &asked.channel)?;
         let applied = self.ingress.directory.current().ok_or_else(|| {
-            stranger(Refusal::new(
+            Refusal::new(
                 RefusalCode::Unavailable,
                 "NOT_CONFIGURED",
                 "no configuration is in force; run mainstem apply, then send again",
-            ))
+            )
         })?;
         let place = Place::of(&channel, &applied.configuration)
-            .ok_or_else(|| stranger(Refusal::not_found("channel", channel.as_str())))?;
-        let known = |refusal| (Some(channel.to_string()), refusal);
+            .ok_or_else(|| Refusal::not_found("channel", channel.as_str()))?;
         if !caller.reaches(place.channel.store.as_ref(), None, place.channel.brand.as_ref()) {
-            return Err(known(out_of_scope("the channel")));
+            return Err(out_of_scope("the channel"));
         }
         if !(1..=EVENTS_AT_MOST).contains(&asked.events.len()) {
             let rule = format!("must be 1 to {EVENTS_AT_MOST}; send more in further requests");
-            return Err(known(Refusal::field("events", rule)));
+            return Err(Refusal::field("events", rule));
         }
         let now = (self.ingress.now)();
         let mut messages = Vec::with_capacity(asked.events.len());
         for (index, event) in asked.events.iter().enumerate() {
             let path = format!("events[{index}]");
-            let told = told(event).map_err(|error| known(error.within(&path).into()))?;
+            let told = told(event).map_err(|error| error.within(&path))?;
             let (brand, store) = events::whereabouts(&told, &place);
             if !caller.reaches(store, None, brand) {
-                return Err(known(out_of_scope(&format!("the brand and store of {path}"))));
+                return Err(out_of_scope(&format!("the brand and store of {path}")));
             }
             let message = message(&told, &place, &self.ingress.handles, now, trace)
-                .map_err(|what| known(Refusal::field(&path, what)))?;
+                .map_err(|what| Refusal::field(&path, what))?;
             let fits = message.body.len() <= self.ingress.limits.body_bytes;
             if !fits || !self.ingress.takes(&message) {
                 let rule = "is larger than is taken; send less data with it";
-                return Err(known(Refusal::field(&path, rule)));
+                return Err(Refusal::field(&path, rule));
             }
             messages.push(message);
         }
-        Ok((channel, messages))
+        Ok(messages)
     }
 
+    /// `channel` as the caller wrote it: the label is one that exists, or `unknown`.
     fn refused(&self, channel: &str, refusal: &Refusal) -> Status {
-        self.ingress.metrics.refused(channel, reason(refusal));
-        tracing::warn!(channel, reason = refusal.reason, "call refused");
+        let known = parse_channel("channel", channel).ok().filter(|channel| {
+            let applied = self.ingress.directory.current();
+            applied.is_some_and(|applied| applied.configuration.channels.contains_key(channel))
+        });
+        let label = known.as_ref().map_or("unknown", ChannelId::as_str);
+        self.ingress.metrics.refused(label, reason(refusal));
+        tracing::warn!(channel = label, reason = refusal.reason, "call refused");
         status_from(refusal)
     }
 }
