@@ -9,10 +9,11 @@ use prost::Message as _;
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
-    let files: Vec<PathBuf> = ["channel", "engine", "identity", "notification", "routing"]
-        .iter()
-        .map(|area| root.join(format!("mainstem/{area}/v1/{area}.proto")))
-        .collect();
+    let files: Vec<PathBuf> =
+        ["channel", "engine", "identity", "ingest", "notification", "routing"]
+            .iter()
+            .map(|area| root.join(format!("mainstem/{area}/v1/{area}.proto")))
+            .collect();
     let descriptors = protox::compile(&files, [&root])?;
     let encoded = descriptors.encode_to_vec();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

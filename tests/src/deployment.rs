@@ -2,6 +2,7 @@
 //! own. Everything ends with it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use futures::StreamExt as _;
 use mainstem_bus::nats::{
     Bus, Configurations, Inbound, InboundMessage, Log, Login, Published, ServiceClient, provision,
 };
-use mainstem_bus::{Position, Stored, TraceContext};
+use mainstem_bus::{Position, Stored, TraceContext, permissions};
 use mainstem_domain::configuration::Configuration;
 use mainstem_domain::{At, Refusal, RefusalCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,7 +35,17 @@ pub struct Deployment {
     pub bus: Bus,
     folder: TempDir,
     binary: PathBuf,
+    users: bool,
 }
+
+/// The password of every NATS user.
+const PASSWORD: &str = "nats-password";
+
+/// The account of the channel `line-2`: the one that the vendor's samples are addressed to.
+pub const LINE_2: &str = "Uab012345678901234567890123456789";
+
+/// The secret of the source `till-1`.
+pub const TILL_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// One service as a process; killed when dropped.
 pub struct Service {
@@ -78,6 +89,14 @@ impl Service {
     pub fn grpc(&self) -> Option<String> {
         let log = self.log();
         let (_, address) = log.split_once(" grpc=")?;
+        address.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Where its HTTP server listens, once it says so.
+    #[must_use]
+    pub fn http(&self) -> Option<String> {
+        let log = self.log();
+        let (_, address) = log.split_once(" http=")?;
         address.split_whitespace().next().map(str::to_owned)
     }
 
@@ -130,13 +149,31 @@ impl Deployment {
     /// # Panics
     /// When it does not come up.
     pub async fn start(binary: &str) -> Option<Self> {
-        let server = NatsServer::start()?;
+        Self::start_as(binary, false).await
+    }
+
+    /// As [`start`](Self::start), with the users of the topology and what they may do.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_with_users(binary: &str) -> Option<Self> {
+        Self::start_as(binary, true).await
+    }
+
+    async fn start_as(binary: &str, users: bool) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary folder");
-        let bus = connect(&server).await;
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path.display().to_string()
+        };
+        let nats = write("nats.conf", &nats_config(users));
+        write("callers.toml", &callers());
+        write("channels.toml", &channels());
+        let server = NatsServer::start_with(&["-c", &nats])?;
+        let bus = connect(&server, users).await;
         provision(&bus, 1).await.expect("provisions");
-        std::fs::write(folder.path().join("callers.toml"), callers()).expect("writes");
-        std::fs::write(folder.path().join("channels.toml"), channels()).expect("writes");
-        Some(Self { server, bus, folder, binary: PathBuf::from(binary) })
+        Some(Self { server, bus, folder, binary: PathBuf::from(binary), users })
     }
 
     /// What a service is told.
@@ -144,20 +181,29 @@ impl Deployment {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let any = "127.0.0.1:0".to_owned();
-        [
+        let services = ["identity-merge", "routing", "notification", "ingress", "sender"];
+        let users = services.into_iter().filter(|_| self.users).flat_map(|service| {
+            let section = service.replace('-', "_").to_uppercase();
+            [("USER", service), ("PASSWORD", PASSWORD)]
+                .map(|(key, value)| (format!("MAINSTEM__{section}__NATS_{key}"), value.to_owned()))
+        });
+        let mut environment: BTreeMap<_, _> = [
             ("NATS__URL", self.server.url()),
             ("CALLERS__FILE", file("callers.toml")),
             ("IDENTITY_MERGE__GRPC_LISTEN", any.clone()),
             ("ROUTING__GRPC_LISTEN", any.clone()),
             ("NOTIFICATION__GRPC_LISTEN", any.clone()),
-            ("INGRESS__HTTP_LISTEN", any),
+            ("INGRESS__HTTP_LISTEN", any.clone()),
+            ("INGRESS__GRPC_LISTEN", any),
             ("INGRESS__CHANNELS_FILE", file("channels.toml")),
             ("INGRESS__HANDLE_KEY", "a handle key of at least thirty-two bytes".to_owned()),
             ("SENDER__CHANNELS_FILE", file("channels.toml")),
             ("SENDER__TOKEN", "token-service".to_owned()),
         ]
         .map(|(key, value)| (format!("MAINSTEM__{key}"), value))
-        .into()
+        .into();
+        environment.extend(users);
+        environment
     }
 
     /// Starts a service.
@@ -263,7 +309,11 @@ impl Deployment {
     /// # Panics
     /// When the server does not answer.
     pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
-        let client = async_nats::connect(self.server.url()).await.expect("connects");
+        let mut options = async_nats::ConnectOptions::new();
+        if self.users {
+            options = options.user_and_password("admin".to_owned(), PASSWORD.to_owned());
+        }
+        let client = options.connect(self.server.url()).await.expect("connects");
         let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("is there");
         let mut subjects = stream.info_with_subjects(filter).await.expect("is told");
         let mut found = BTreeMap::new();
@@ -293,12 +343,27 @@ impl Deployment {
 
     /// A new connection, after the server was started again on its old port.
     pub async fn reconnect(&mut self) {
-        self.bus = connect(&self.server).await;
+        self.bus = connect(&self.server, self.users).await;
     }
 }
 
-async fn connect(server: &NatsServer) -> Bus {
-    let login = Login { url: server.url(), name: "test".to_owned(), ..Login::default() };
+fn nats_config(users: bool) -> String {
+    let mut config = "max_payload: 4MB\n".to_owned();
+    if users {
+        for user in permissions::users() {
+            let _ =
+                writeln!(config, "{}: \"{PASSWORD}\"", permissions::password_variable(user.name));
+        }
+        config.push_str(&permissions::server_users());
+    }
+    config
+}
+
+async fn connect(server: &NatsServer, users: bool) -> Bus {
+    let mut login = Login { url: server.url(), name: "test".to_owned(), ..Login::default() };
+    if users {
+        login = Login { user: "admin".to_owned(), password: PASSWORD.to_owned(), ..login };
+    }
     eventually("a connection", async || Bus::connect(&login).await.ok()).await
 }
 
@@ -316,11 +381,18 @@ fn callers() -> String {
 }
 
 fn channels() -> String {
-    format!(
-        "[channels.line-1]\nprovider = \"p1\"\ndestination = \"U{}\"\nsecret = \"secret-1\"\n\
-         access_token = \"access-1\"\nstore = \"taipei-1\"\nbrand = \"aurora\"\n",
-        "1".repeat(32)
-    )
+    let account = |number: u8, destination: &str| {
+        format!(
+            "[channels.line-{number}]\nprovider = \"p1\"\ndestination = \"{destination}\"\n\
+             secret = \"secret-{number}\"\naccess_token = \"access-{number}\"\n"
+        )
+    };
+    [
+        account(1, &format!("U{}", "1".repeat(32))),
+        account(2, LINE_2),
+        format!("[sources.till-1]\nsecret = \"{TILL_SECRET}\"\n"),
+    ]
+    .concat()
 }
 
 /// A small configuration: one channel, one queue, a repair menu.

@@ -79,11 +79,10 @@ async fn a_trace_goes_in_at_the_webhook_and_comes_out_at_the_line_call() {
     let mut services: Vec<_> = ["identity-merge", "routing", "notification", "ingress", "sender"]
         .map(|name| deployment.service_with(name, &more))
         .into();
-    deployment.apply(&configuration(), &["routing", "notification"]).await;
-    let ingress = eventually("ingress listens", async || {
-        let log = services[3].log();
-        let (_, address) = log.split_once(" http=")?;
-        Some(address.split_whitespace().next()?.to_owned())
+    deployment.apply(&configuration(), &["identity-merge", "routing", "notification"]).await;
+    let ingress = eventually("ingress listens", async || services[3].http()).await;
+    eventually("ingress has read the configuration", async || {
+        services[3].log().contains("another configuration is in force").then_some(())
     })
     .await;
 

@@ -32,8 +32,10 @@ pub fn users() -> Vec<User> {
     let mut ingress = user("ingress");
     ingress.publish.extend(["inbound.>", "relay.*"].map(str::to_owned));
     ingress.publish.push(topology::dead_subject("ingress"));
-    ingress.read(INBOUND);
     ingress.read(RELAY);
+    // Of the ledger of identity-merge nothing but which configuration is in force.
+    let in_force = topology::ledger_subject("identity-merge", topology::CONFIGURATION);
+    ingress.publish.push(format!("$JS.API.DIRECT.GET.{}.{in_force}", topology::CUSTOMER));
     ingress.read_bucket(CONFIGURATIONS);
     users.push(ingress);
 
@@ -186,6 +188,18 @@ pub fn server_users() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ingress_reads_nothing_of_customers() {
+        let ingress = users().into_iter().find(|user| user.name == "ingress").unwrap();
+        let of_customers: Vec<_> =
+            ingress.publish.iter().filter(|subject| subject.contains("CUSTOMER")).collect();
+        assert_eq!(
+            of_customers,
+            ["$JS.API.DIRECT.GET.CUSTOMER.ledger.identity-merge.configuration"]
+        );
+        assert!(!ingress.publish.iter().any(|subject| subject.contains(INBOUND)));
+    }
 
     #[test]
     fn a_ledger_has_one_writer_and_a_notification_item_none_but_the_broker() {

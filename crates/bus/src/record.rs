@@ -33,6 +33,8 @@ pub mod header {
     pub const ACTOR: &str = "ce-actor";
     /// The digest of the configuration it was decided under.
     pub const CONFIGURATION: &str = "ce-configuration";
+    /// Where the system that answers a shadow channel took its webhooks when this one came in.
+    pub const INCUMBENT: &str = "ce-incumbent";
     /// W3C trace context.
     pub const TRACE: &str = "traceparent";
     /// The writer's epoch.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use mainstem_domain::configuration::ChannelKind;
 use mainstem_domain::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId};
 
 use crate::record::header;
@@ -219,6 +220,39 @@ pub fn inbound_subject(kind: &str, channel: &ChannelId, handle: &str) -> String 
     format!("inbound.{kind}.{channel}.{handle}")
 }
 
+/// `ce-type` of a channel event: `mainstem.channel.<kind>.<name>.v1`.
+#[must_use]
+pub fn inbound_kind(kind: ChannelKind, name: &str) -> String {
+    format!("mainstem.channel.{kind}.{name}.v1")
+}
+
+/// The name, in `ce-type`, of what came in signed and could not be understood. Its body is whatever
+/// came in.
+pub const UNREADABLE: &str = "unreadable";
+
+/// Whether `ce-type` says that the body is whatever came in. Who reads `INBOUND` passes over it:
+/// ingress has left a dead letter.
+#[must_use]
+pub fn is_unreadable(kind: &str) -> bool {
+    kind.strip_prefix("mainstem.channel.")
+        .and_then(|rest| rest.split_once('.'))
+        .and_then(|(_, rest)| rest.strip_suffix(".v1"))
+        == Some(UNREADABLE)
+}
+
+/// What waits for the incumbent of a channel.
+#[must_use]
+pub fn relay_subject(channel: &ChannelId) -> String {
+    format!("relay.{channel}")
+}
+
+/// The durable consumer that all relay workers share for one channel, so that a slow incumbent
+/// delays no other.
+#[must_use]
+pub fn relay_durable(channel: &ChannelId) -> String {
+    format!("relay-{channel}")
+}
+
 /// A channel event of a customer, or of nobody.
 #[must_use]
 pub fn channel_subject(customer: Option<CustomerId>, channel: &ChannelId) -> String {
@@ -387,6 +421,7 @@ mod tests {
             (send_subject(customer, &channel), NOTIFICATION),
             (ledger_subject("routing", EPOCH), ROUTING),
             (ledger_subject("identity-merge", RECEIPT), CUSTOMER),
+            (relay_subject(&channel), RELAY),
             (dead_subject("ingress"), DEADLETTER),
         ];
         for (subject, stream) in cases {
@@ -396,6 +431,17 @@ mod tests {
                 .map(|spec| spec.name)
                 .collect();
             assert_eq!(homes, [stream], "{subject}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_known_by_its_kind() {
+        for kind in [ChannelKind::Line, ChannelKind::Shop, ChannelKind::Till, ChannelKind::Phone] {
+            assert!(is_unreadable(&inbound_kind(kind, UNREADABLE)));
+            assert!(!is_unreadable(&inbound_kind(kind, "message")));
+        }
+        for kind in ["", "unreadable", "mainstem.channel.unreadable.v1", "mainstem.identity.x.v1"] {
+            assert!(!is_unreadable(kind), "{kind}");
         }
     }
 

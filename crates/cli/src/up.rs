@@ -36,7 +36,7 @@ pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
         routing: service::start::<RoutingMachine>(&deciders, &config.routing).await?,
         identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge)
             .await?,
-        webhooks: mainstem_ingress::start(&outside).await?,
+        webhooks: mainstem_ingress::start(&outside).await?.http,
     };
     mainstem_sender::start(&outside).await?;
     process.lifecycle.spawn(

@@ -39,6 +39,10 @@ impl Machine for IdentityMachine {
     ];
 
     fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
+        // Ingress has left a dead letter for it.
+        if topology::is_unreadable(message.record.kind()) {
+            return Ok(None);
+        }
         let event: channel::ChannelEvent =
             serde_json::from_slice(&message.record.body).map_err(|error| {
                 Unreadable(format!(

@@ -1,17 +1,28 @@
-//! Takes LINE's webhooks in.
+//! Takes in what happens: LINE's webhooks, what shops, tills and phone desks post, and what other
+//! services tell by gRPC.
 //!
-//! One walk: the raw body of `POST /webhooks/line/{channel}` → [`accept`], which verifies, splits
-//! and decides without I/O → each event published, what is not understood dead-lettered → 200 when
-//! all of it is stored, 503 when it is not within 1.5 s, so that LINE sends again.
+//! One walk: the raw body of `POST /webhooks/line/{channel}` → [`accept`], or of
+//! `POST /events/{channel}` → [`accept_events`]; both verify, split and decide without I/O → each
+//! event published; what is not understood is published as it is, and dead-lettered → 200 when all
+//! of it is stored, 503 when it is not within 1.5 s, so that it is sent again. What a channel is,
+//! where it belongs and how it is run is read from the configuration in force, which is followed.
+//!
+//! The deliveries of a shadow channel go to `RELAY` as well, and from there to the system that still
+//! answers its people, however long that takes.
 //!
 //! Invariant: nothing is answered 200 that the broker has not acknowledged, and no log, metric or
 //! answer shows a byte of a body.
 
 mod accept;
+mod directory;
+mod events;
+mod grpc;
 mod handle;
 mod http;
 mod intake;
 mod metrics;
+mod place;
+mod relay;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -27,10 +38,15 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use accept::{Accepted, DeadLetter, Refused, Request, accept};
+pub use accept::{Accepted, Refused, Request, accept};
+pub use directory::Directory;
+pub use events::{
+    EventsRequest, Mapping, MappingError, Source, SourceError, Sources, accept_events,
+};
 pub use handle::Handles;
 pub use http::router;
-pub use start::start;
+pub use place::Place;
+pub use start::{Started, start};
 
 use crate::intake::Intake;
 use crate::metrics::Metrics;
@@ -62,6 +78,8 @@ impl Default for Limits {
 /// Everything that a request needs. Holds no state of its own: run as many as needed.
 pub struct Ingress {
     channels: Channels,
+    sources: Sources,
+    directory: Arc<Directory>,
     handles: Handles,
     intake: Intake,
     now: Arc<dyn Fn() -> At + Send + Sync>,
@@ -69,15 +87,25 @@ pub struct Ingress {
     metrics: Metrics,
 }
 
+/// Who may send, and where it belongs.
+pub struct Senders {
+    /// The LINE accounts' credentials.
+    pub channels: Channels,
+    /// The other sources'.
+    pub sources: Sources,
+    /// The configuration in force.
+    pub directory: Arc<Directory>,
+}
+
 impl Ingress {
     /// `handle_key` keys the hash that stands for a person in subjects; all instances share it.
     pub fn new(
-        channels: Channels,
+        senders: Senders,
         handle_key: SecretString,
         inbound: Inbound,
         now: Arc<dyn Fn() -> At + Send + Sync>,
     ) -> Self {
-        Self::with_intake(channels, handle_key, Intake::Bus(Box::new(inbound)), now)
+        Self::with_intake(senders, handle_key, Intake::Bus(Box::new(inbound)), now)
     }
 
     /// With other limits than the default ones.
@@ -87,14 +115,15 @@ impl Ingress {
     }
 
     fn with_intake(
-        channels: Channels,
+        senders: Senders,
         handle_key: SecretString,
         intake: Intake,
         now: Arc<dyn Fn() -> At + Send + Sync>,
     ) -> Self {
+        let Senders { channels, sources, directory } = senders;
         let handles = Handles::new(handle_key);
         let (limits, metrics) = (Limits::default(), Metrics::new());
-        Self { channels, handles, intake, now, limits, metrics }
+        Self { channels, sources, directory, handles, intake, now, limits, metrics }
     }
 }
 

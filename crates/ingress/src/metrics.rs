@@ -1,10 +1,12 @@
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
 
-/// What ingress counts. No label tells who it was.
+/// What ingress counts. No label tells who it was. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Metrics {
     events: Counter<u64>,
     refused: Counter<u64>,
+    relay: Counter<u64>,
 }
 
 impl Metrics {
@@ -18,6 +20,10 @@ impl Metrics {
             refused: meter
                 .u64_counter("mainstem.ingress.refused")
                 .with_description("requests refused, by channel and reason")
+                .build(),
+            relay: meter
+                .u64_counter("mainstem.ingress.relay")
+                .with_description("webhooks for incumbents, by channel and outcome")
                 .build(),
         }
     }
@@ -34,5 +40,13 @@ impl Metrics {
         let labels =
             [KeyValue::new("channel", channel.to_owned()), KeyValue::new("reason", reason)];
         self.refused.add(1, &labels);
+    }
+
+    /// `outcome` is `queued`, `refused` or `unanswered` by the work queue; `delivered`, `retried` or
+    /// `given_up` by a worker.
+    pub(crate) fn relay(&self, channel: &str, outcome: &'static str) {
+        let labels =
+            [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];
+        self.relay.add(1, &labels);
     }
 }

@@ -1,30 +1,86 @@
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mainstem_bus::nats::Inbound;
+use mainstem_bus::nats::{InForce, Inbound, Relay};
+use mainstem_domain::At;
 use mainstem_line::Channels;
-use mainstem_runtime::Process;
+use mainstem_runtime::{Process, grpc};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
-use crate::{Ingress, run};
+use crate::directory::{first_look, follow};
+use crate::grpc::service;
+use crate::relay::Worker;
+use crate::{Directory, Ingress, Senders, Sources, run};
 
-/// Starts ingress in a process; says where it listens.
-pub async fn start(process: &Process) -> anyhow::Result<SocketAddr> {
+/// Where ingress can be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Started {
+    /// Webhooks and events.
+    pub http: SocketAddr,
+    /// The gRPC server.
+    pub grpc: SocketAddr,
+}
+
+/// Starts ingress in a process: its HTTP routes, its gRPC server, and its relay worker.
+pub async fn start(process: &Process) -> anyhow::Result<Started> {
     let config = &process.config.ingress;
+    let lifecycle = &process.lifecycle;
     let handle_key = SecretString::from(config.handle_key.required("ingress.handle_key")?);
     let channels =
         Channels::parse(&Process::read("ingress.channels_file", config.channels_file.as_deref())?)?;
+    let sources = Sources::load(&channels, |path: &Path| std::fs::read_to_string(path))?;
     let bus = process.connect("ingress", &config.nats_user, &config.nats_password).await?;
+    let inbound = Inbound::new(bus.clone());
     let clock = process.clock.clone();
-    let now = Arc::new(move || clock.now());
-    let ingress = Arc::new(Ingress::new(channels, handle_key, Inbound::new(bus), now));
-    let listener = TcpListener::bind(config.http_listen)
+    let now: Arc<dyn Fn() -> At + Send + Sync> = Arc::new(move || clock.now());
+
+    let directory = Arc::<Directory>::default();
+    let mut in_force = InForce::new(bus.clone());
+    first_look(&directory, &mut in_force).await;
+    let senders = Senders { channels, sources, directory: directory.clone() };
+    let ingress = Ingress::new(senders, handle_key, inbound.clone(), now.clone());
+    if !inbound.fits(2 * ingress.limits.body_bytes) {
+        tracing::warn!(
+            "this nats-server takes no event as large as a body may be; set max_payload to 4MB"
+        );
+    }
+    let worker = Worker::new(Relay::new(bus), directory.clone(), now, ingress.metrics.clone())
+        .context("the HTTP client of the relay cannot be made")?;
+    let ingress = Arc::new(ingress);
+
+    let (http, http_address) = listen(config.http_listen).await?;
+    let (grpc_listener, grpc_address) = listen(config.grpc_listen).await?;
+    let service = service(ingress.clone(), process.callers.clone());
+    let (routes, health) = grpc::standard_routes(&[name_of(&service)]).await?;
+    let tls = grpc::server_tls(&process.config.grpc)?;
+    let stop = lifecycle.stopping();
+    lifecycle.spawn("ingress", run(ingress, http, stop.clone()));
+    let served = grpc::serve(grpc_listener, routes.add_service(service), tls, stop.clone());
+    lifecycle.spawn("ingress gRPC", served);
+    lifecycle.spawn("ingress directory", follow(directory, in_force, stop.clone()));
+    lifecycle.spawn("ingress relay", worker.run(stop.clone()));
+    lifecycle.spawn("ingress health", async move {
+        health.set_ready(true).await;
+        stop.cancelled().await;
+        health.set_ready(false).await;
+        Ok(())
+    });
+    tracing::info!(http = %http_address, grpc = %grpc_address, "ingress listens");
+    Ok(Started { http: http_address, grpc: grpc_address })
+}
+
+/// The full name that reflection lists.
+fn name_of<S: tonic::server::NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {} for ingress", config.http_listen))?;
+        .with_context(|| format!("cannot listen on {address} for ingress"))?;
     let address = listener.local_addr()?;
-    process.lifecycle.spawn("ingress", run(ingress, listener, process.lifecycle.stopping()));
-    tracing::info!(http = %address, "ingress listens");
-    Ok(address)
+    Ok((listener, address))
 }

@@ -1,14 +1,17 @@
-//! The channels file: what ingress and sender must know of each LINE account, secrets included.
+//! The channels file: the credentials of each LINE account and of each other source of events.
+//!
+//! Invariant: what a channel is, where it belongs and how it is run stands in the applied directory
+//! alone, never here.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 
-use mainstem_domain::configuration::Mode;
-use mainstem_domain::{BrandId, ChannelId, StoreId};
+use mainstem_domain::ChannelId;
+use mainstem_domain::configuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::{ChannelFacts, signature};
+use crate::{ChannelFacts, EventSource, signature};
 
 /// One LINE account.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,10 +29,6 @@ pub struct Channel {
     pub previous_secret: Option<SecretString>,
     /// The right to call LINE's API for this account.
     pub access_token: SecretString,
-    /// The store that the account belongs to.
-    pub store: Option<StoreId>,
-    /// The brand that the account speaks for.
-    pub brand: Option<BrandId>,
 }
 
 impl Channel {
@@ -40,21 +39,27 @@ impl Channel {
         verify(&self.secret) || self.previous_secret.as_ref().is_some_and(verify)
     }
 
-    /// What every event of this channel carries.
-    pub fn facts(&self, id: &ChannelId) -> ChannelFacts {
+    /// What every event of this channel carries, by the directory that is in force.
+    pub fn facts(&self, id: &ChannelId, directory: &configuration::Channel) -> ChannelFacts {
         ChannelFacts {
             channel: id.clone(),
-            store: self.store.clone(),
-            brand: self.brand.clone(),
+            store: directory.store.clone(),
+            brand: directory.brand.clone(),
             provider: self.provider.clone(),
-            mode: Mode::Live,
+            mode: directory.mode,
         }
     }
 }
 
-/// All channels, by their ids.
-#[derive(Clone, Debug)]
-pub struct Channels(BTreeMap<ChannelId, Channel>);
+/// All LINE accounts and all other sources, by the ids of their channels.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channels {
+    #[serde(default)]
+    channels: BTreeMap<ChannelId, Channel>,
+    #[serde(default)]
+    sources: BTreeMap<ChannelId, EventSource>,
+}
 
 /// Why a channels file is refused. Never shows a value of the file, which could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,29 +84,42 @@ pub enum ChannelsError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    channels: BTreeMap<ChannelId, Channel>,
-}
-
 impl Channels {
-    /// Reads `[channels.<id>]` tables.
+    /// Reads `[channels.<id>]` and `[sources.<id>]` tables.
     pub fn parse(text: &str) -> Result<Self, ChannelsError> {
-        let file: File = toml::from_str(text).map_err(|error| format_error(text, &error))?;
-        let channels = Self(file.channels);
+        let channels: Self = toml::from_str(text).map_err(|error| format_error(text, &error))?;
         channels.validate()?;
+        channels.validate_sources()?;
         Ok(channels)
     }
 
-    /// The channel of that id.
+    /// The LINE account of that channel.
     pub fn get(&self, id: &ChannelId) -> Option<&Channel> {
-        self.0.get(id)
+        self.channels.get(id)
     }
 
-    /// All of them, in the order of their ids.
+    /// All LINE accounts, in the order of their ids.
     pub fn iter(&self) -> btree_map::Iter<'_, ChannelId, Channel> {
-        self.0.iter()
+        self.channels.iter()
+    }
+
+    /// All other sources, in the order of their ids.
+    pub fn sources(&self) -> btree_map::Iter<'_, ChannelId, EventSource> {
+        self.sources.iter()
+    }
+
+    fn validate_sources(&self) -> Result<(), ChannelsError> {
+        for (id, source) in &self.sources {
+            let secrets = [Some(&source.secret), source.previous_secret.as_ref()];
+            if secrets.into_iter().flatten().any(|secret| secret.expose_secret().is_empty()) {
+                return Err(ChannelsError::Field {
+                    channel: id.clone(),
+                    field: "secret",
+                    rule: "must not be empty; anybody could sign with that",
+                });
+            }
+        }
+        Ok(())
     }
 
     fn validate(&self) -> Result<(), ChannelsError> {
@@ -151,7 +169,7 @@ fn format_error(text: &str, error: &toml::de::Error) -> ChannelsError {
     let start = error.span().map_or(0, |span| span.start);
     let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
     let message = error.message();
-    let about_names = ["unknown field", "missing field", "channel:", "brand:", "store:"];
+    let about_names = ["unknown field", "missing field", "channel:"];
     let what = if about_names.iter().any(|start| message.starts_with(start)) {
         message.to_owned()
     } else {
@@ -171,7 +189,11 @@ destination = "U8e742f61d673b39c7fff3cecb7536ef0"
 secret = "new"
 previous_secret = "old"
 access_token = "token"
-store = "store-07"
+
+[sources.shop-1]
+secret = "whsec_bmV3"
+previous_secret = "whsec_b2xk"
+mapping = "shop.yaml"
 "#;
 
     fn error(text: &str) -> String {
@@ -181,23 +203,43 @@ store = "store-07"
     #[test]
     fn both_secrets_sign_and_neither_is_printed() {
         let channels = Channels::parse(FILE).unwrap();
-        let (id, channel) = channels.iter().next().unwrap();
+        let (_, channel) = channels.iter().next().unwrap();
         for secret in ["new", "old"] {
             assert!(channel.signed(b"body", &signature::sign(secret, b"body")));
         }
         assert!(!channel.signed(b"body", &signature::sign("other", b"body")));
-        assert_eq!(channel.facts(id).store.unwrap().as_str(), "store-07");
         let printed = format!("{channels:?}");
-        assert!(!printed.contains("\"new\"") && !printed.contains("\"token\""), "{printed}");
+        for secret in ["\"new\"", "\"token\"", "whsec_"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        let (id, source) = channels.sources().next().unwrap();
+        assert_eq!((id.as_str(), source.secret.expose_secret()), ("shop-1", "whsec_bmV3"));
+        assert_eq!(source.mapping.as_deref(), Some(std::path::Path::new("shop.yaml")));
+    }
+
+    #[test]
+    fn where_a_channel_belongs_comes_from_the_directory() {
+        let channels = Channels::parse(FILE).unwrap();
+        let (id, channel) = channels.iter().next().unwrap();
+        let directory = configuration::Channel {
+            store: Some("store-07".parse().unwrap()),
+            mode: configuration::Mode::Shadow,
+            ..configuration::Channel::default()
+        };
+        let facts = channel.facts(id, &directory);
+        assert_eq!(facts.store, directory.store);
+        assert_eq!((facts.brand, facts.mode), (None, configuration::Mode::Shadow));
+        assert_eq!((facts.channel, facts.provider.as_str()), (id.clone(), "p1"));
     }
 
     #[test]
     fn errors_name_the_place_and_show_no_value() {
         assert_eq!(
-            error(&FILE.replace("store =", "stores =")),
-            "channels file, line 8: unknown field `stores`, expected one of `provider`, \
-             `destination`, `secret`, `previous_secret`, `access_token`, `store`, `brand`"
+            error(&FILE.replace("access_token =", "store =")),
+            "channels file, line 7: unknown field `store`, expected one of `provider`, \
+             `destination`, `secret`, `previous_secret`, `access_token`"
         );
+        assert!(error(&FILE.replace("mapping =", "brand =")).contains("unknown field `brand`"));
         assert!(error(&FILE.replace("secret = \"new\"", "")).contains("missing field `secret`"));
         assert!(error(&FILE.replace("line-07", "LINE")).contains("must be 1 to 64 of a-z"));
         for hidden in ["12345678", "[\"12345678\"]", "\"12345678"] {
@@ -211,7 +253,11 @@ store = "store-07"
         assert!(error(&FILE.replace("\"p1\"", "\"p:1\"")).contains("line-07: provider must be"));
         assert!(error(&FILE.replace("\"old\"", "\"\"")).contains("secret must not be empty"));
         assert!(error(&FILE.replace("\"token\"", "\"a b\"")).contains("access_token must be"));
-        let twice = format!("{FILE}{}", FILE.replace("line-07", "line-08"));
+        assert!(
+            error(&FILE.replace("whsec_b2xk", "")).contains("shop-1: secret must not be empty")
+        );
+        let again = FILE.replace("line-07", "line-08").replace("shop-1", "shop-2");
+        let twice = format!("{FILE}{again}");
         assert!(error(&twice).contains("line-08: destination is another channel's too"));
     }
 }

@@ -9,8 +9,10 @@ pub mod api;
 mod channel_event;
 mod channels;
 pub mod signature;
+mod source;
 mod webhook;
 
 pub use channel_event::{ChannelFacts, to_channel_event};
 pub use channels::{Channel, Channels, ChannelsError};
+pub use source::EventSource;
 pub use webhook::{EventError, LineEvent, Source, Webhook, WebhookError};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mainstem_domain::configuration::Mode;
 use mainstem_line::{ChannelFacts, LineEvent, Webhook, to_channel_event};
 
 #[test]
@@ -16,7 +17,7 @@ fn every_sample_is_understood() {
         store: None,
         brand: None,
         provider: "p1".to_owned(),
-        mode: mainstem_domain::configuration::Mode::Live,
+        mode: Mode::Live,
     };
     let mut events = 0;
     for file in files {

@@ -41,6 +41,13 @@ pub mod wire {
         }
         pub use v1::*;
     }
+    pub mod ingest {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.ingest.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.ingest.v1.serde.rs"));
+        }
+        pub use v1::*;
+    }
     pub mod notification {
         pub mod v1 {
             include!(concat!(env!("OUT_DIR"), "/mainstem.notification.v1.rs"));

@@ -1,5 +1,6 @@
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
+use mainstem_domain::configuration::ChannelKind;
 use mainstem_domain::{At, BrandId, ChannelId, EventId, StoreId};
 
 use crate::nats::{Bus, dead};
@@ -36,6 +37,27 @@ pub struct InboundMessage {
     pub body: Bytes,
 }
 
+/// What came in signed and cannot be understood.
+#[derive(Clone, Debug)]
+pub struct UnreadableBody {
+    /// Where it came in.
+    pub channel: ChannelId,
+    /// What the channel is.
+    pub kind: ChannelKind,
+    /// A keyed hash of the digest.
+    pub handle: String,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub digest: String,
+    /// Why, without a word of it.
+    pub reason: String,
+    /// When it came in.
+    pub received_at: At,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
+    /// The bytes.
+    pub body: Bytes,
+}
+
 /// Where a published message is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -44,6 +66,9 @@ pub enum Published {
     /// It was stored before.
     Duplicate,
 }
+
+/// The server counts headers as part of a message; ours are shorter than this.
+const HEADERS_AT_MOST: usize = 8 * 1024;
 
 /// It is not known to be stored; publish it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +80,16 @@ impl Inbound {
     #[must_use]
     pub fn new(bus: Bus) -> Self {
         Self { bus }
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Whether the broker takes a body of this many bytes (`max_payload` of nats-server).
+    #[must_use]
+    pub fn fits(&self, bytes: usize) -> bool {
+        bytes + HEADERS_AT_MOST <= self.bus.client.server_info().max_payload
     }
 
     /// Publishes an event, and waits until it is stored. An event of the same channel with the
@@ -93,7 +128,42 @@ impl Inbound {
         Ok(if ack.duplicate { Published::Duplicate } else { Published::Stored })
     }
 
-    /// Stores a dead letter for a delivery that was signed and could not be understood.
+    /// Stores the bytes of what cannot be understood on `INBOUND`, and then a dead letter whose
+    /// origin names that message. The same bytes on the same channel are a duplicate, as with
+    /// [`Self::publish`].
+    ///
+    /// # Errors
+    /// Not both stored, or not known to be.
+    pub async fn publish_unreadable(&self, body: UnreadableBody) -> Result<(), PublishError> {
+        let UnreadableBody { channel, kind, handle, digest, reason, received_at, trace, body } =
+            body;
+        let id = format!("{}-{digest}", topology::UNREADABLE);
+        let publish = PublishMessage::build()
+            .message_id(format!("{channel}/{id}"))
+            .header(header::SPEC_VERSION, "1.0")
+            .header(header::ID, id.as_str())
+            .header(header::SOURCE, format!("/channel/{channel}").as_str())
+            .header(header::TYPE, topology::inbound_kind(kind, topology::UNREADABLE).as_str())
+            .header(header::TIME, received_at.to_string().as_str())
+            .header(header::CHANNEL, channel.as_str())
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::TRACE, trace.to_string().as_str())
+            .payload(body);
+        let subject = topology::inbound_subject(kind.name(), &channel, &handle);
+        let ack = self
+            .bus
+            .jetstream
+            .send_publish(subject, publish)
+            .await
+            .map_err(|error| PublishError(error.to_string()))?
+            .await
+            .map_err(|error| PublishError(error.to_string()))?;
+        // The sequence of a duplicate is that of the first one.
+        let origin = format!("{}/{}", topology::INBOUND, ack.sequence);
+        dead::bury(&self.bus, "ingress", &origin, &reason).await
+    }
+
+    /// Stores a dead letter for what cannot be understood and is too large to be stored.
     ///
     /// # Errors
     /// Not stored, or not known to be.

@@ -24,7 +24,7 @@ pub(super) async fn start(
     write(
         "nats.conf",
         &format!(
-            "listen: \"127.0.0.1:-1\"\njetstream {{ store_dir: {store:?} }}\n\
+            "listen: \"127.0.0.1:-1\"\nmax_payload: 4MB\njetstream {{ store_dir: {store:?} }}\n\
              include \"nats-users.conf\"\n"
         ),
     )?;

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mainstem_bus::sha256_hex;
 use mainstem_domain::At;
-use mainstem_domain::configuration::Configuration;
+use mainstem_domain::configuration::{ChannelKind, Configuration};
 
 /// Everything secret in one run follows from this, so nothing secret is ever the same twice.
 pub(super) struct Secret(String);
@@ -53,10 +55,16 @@ pub(super) fn callers(secret: &Secret, example: &Configuration) -> String {
     text
 }
 
-/// The credentials of every channel. Each third brand has a LINE provider of its own.
+/// The credentials of every channel. Each third brand has a LINE provider of its own; shops, tills and
+/// phone desks sign by Standard Webhooks.
 pub(super) fn channels(secret: &Secret, example: &Configuration) -> String {
     let mut text = String::new();
     for (id, channel) in &example.channels {
+        if channel.kind != ChannelKind::Line {
+            let key = STANDARD.encode(secret.of(&format!("{id}/secret")));
+            let _ = writeln!(text, "[sources.{id}]\nsecret = \"whsec_{key}\"\n");
+            continue;
+        }
         let number = example
             .brands
             .keys()
@@ -66,18 +74,11 @@ pub(super) fn channels(secret: &Secret, example: &Configuration) -> String {
         let _ = writeln!(
             text,
             "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = \"U{account}\"\n\
-             secret = \"{}\"\naccess_token = \"{}\"",
+             secret = \"{}\"\naccess_token = \"{}\"\n",
             number % 3,
             secret.of(&format!("{id}/secret")),
             secret.of(&format!("{id}/token")),
         );
-        if let Some(brand) = &channel.brand {
-            let _ = writeln!(text, "brand = \"{brand}\"");
-        }
-        if let Some(store) = &channel.store {
-            let _ = writeln!(text, "store = \"{store}\"");
-        }
-        text.push('\n');
     }
     text
 }
@@ -110,7 +111,7 @@ pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> Strin
     }
     let _ = write!(
         text,
-        "\n[ingress]\nhttp_listen = \"127.0.0.1:0\"\n{}\nchannels_file = {channels:?}\nhandle_key = \"{}\"\n\
+        "\n[ingress]\nhttp_listen = \"127.0.0.1:0\"\ngrpc_listen = \"127.0.0.1:0\"\n{}\nchannels_file = {channels:?}\nhandle_key = \"{}\"\n\
          \n[sender]\n{}\nchannels_file = {channels:?}\nline_api_url = \"{line}\"\ntoken = \"{}\"\n\
          \n[operator]\n{}\ntoken = \"{}\"\n",
         user("ingress"),
@@ -127,6 +128,7 @@ pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> Strin
 mod tests {
     use std::path::Path;
 
+    use mainstem_line::Channels;
     use mainstem_runtime::{Callers, Config};
 
     use super::*;
@@ -136,6 +138,8 @@ mod tests {
         let secret = Secret("x".to_owned());
         let example = crate::tree::merge(&super::super::stage::example()).unwrap();
         Callers::parse(&callers(&secret, &example)).unwrap();
+        let read = Channels::parse(&channels(&secret, &example)).unwrap();
+        assert_eq!(read.iter().count() + read.sources().count(), example.channels.len());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a \"b\".toml");
         let places = Places {

@@ -123,13 +123,15 @@ pub struct ServiceConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngressConfig {
-    /// Where webhooks come in.
+    /// Where webhooks and events come in.
     pub http_listen: SocketAddr,
+    /// Where the gRPC server listens.
+    pub grpc_listen: SocketAddr,
     /// The broker's user; empty when it has no users.
     pub nats_user: String,
     /// Its password.
     pub nats_password: Secret,
-    /// The channels with their credentials.
+    /// The credentials of the channels and of the other sources.
     #[serde(deserialize_with = "optional_path")]
     pub channels_file: Option<PathBuf>,
     /// Keys the hash of senders' ids: empty, or at least 32 bytes.

@@ -213,3 +213,20 @@ fn a_record_that_does_not_count_is_not_counted() {
     let report = world.finish();
     assert_eq!((report.voided, report.lost), (1, 1));
 }
+
+#[test]
+fn what_ingress_could_not_read_is_dead_lettered_and_not_lost() {
+    let mut world = World::new();
+    let kind = mainstem_bus::topology::inbound_kind(
+        mainstem_domain::configuration::ChannelKind::Line,
+        mainstem_bus::topology::UNREADABLE,
+    );
+    let headers =
+        [(header::TYPE, kind.as_str()), (header::CHANNEL, "line-1"), (header::ID, "unreadable-1")];
+    world.store(INBOUND, "in.h", &headers, "{garbage");
+    let letter = format!(r#"{{"origin":"{INBOUND}/{}","reason":"no JSON"}}"#, world.sequence);
+    world.store(DEADLETTER, "d", &[], &letter);
+    let report = world.finish();
+    assert_eq!((report.accepted, report.dead_lettered, report.lost), (1, 1, 0));
+    assert_eq!(report.by_kind[&kind], 1);
+}
