@@ -21,7 +21,8 @@ pub struct Ledger {
     /// Each event whose delivery was answered 2xx, by channel and by the event's id, and how
     /// often: every time but the first must have left no second trace.
     pub events: BTreeMap<ChannelId, BTreeMap<String, u64>>,
-    /// What the incumbents of shadow channels got.
+    /// What each channel's webhook took, and what of it came to its incumbent: nothing, unless it
+    /// is in shadow.
     pub incumbents: BTreeMap<ChannelId, Relayed>,
 }
 
@@ -81,17 +82,17 @@ pub enum Way {
     Push,
 }
 
-/// What a shadow channel's incumbent got.
+/// One channel's webhooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relayed {
-    /// Webhooks that the account sent and that were answered 2xx, each counted once however often
-    /// it was sent. A redelivery that says so is other bytes, and counts for itself.
-    pub sent: u64,
-    /// Of these, those that came here too: the same bytes with the same signature.
+    /// Webhooks that were answered 2xx, each counted once however often it was sent. A redelivery
+    /// that says so is other bytes, and counts for itself.
+    pub taken: u64,
+    /// Of these, those that came to the incumbent: the same bytes with the same signature.
     pub came: u64,
-    /// Webhooks that came here more than once.
+    /// Times that a webhook came to the incumbent again.
     pub repeated: u64,
-    /// What came here with a signature that is not the account's, or with bytes that the account
+    /// What came to the incumbent with a signature that is not the account's, or that the account
     /// never sent.
     pub strange: u64,
 }

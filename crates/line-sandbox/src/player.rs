@@ -155,6 +155,7 @@ impl Sandbox {
     /// The status, or 0 when there was no answer. An answer of 2xx goes into the ledger.
     async fn post(&self, url: &str, id: &ChannelId, channel: &Channel, body: String) -> u16 {
         let signature = signature::sign(channel.secret.expose_secret(), body.as_bytes());
+        self.webhooks().sends(id, &signature);
         let request = self.http.post(url).header(signature::HEADER, &signature);
         let request = request.header("content-type", "application/json; charset=utf-8");
         let answer = request.body(body.clone()).send().await;

@@ -287,6 +287,6 @@ async fn an_incumbent_counts_the_same_bytes_with_the_same_signature() {
     assert_eq!(relay("line-07", never_sent, &own).await, 200);
     assert_eq!(relay("line-99", body, &signed).await, 404);
     let relayed = server.ledger().await.incumbents[&channel];
-    assert_eq!(relayed, crate::Relayed { sent: 1, came: 1, repeated: 1, strange: 2 });
+    assert_eq!(relayed, crate::Relayed { taken: 1, came: 1, repeated: 1, strange: 2 });
     server.end().await;
 }

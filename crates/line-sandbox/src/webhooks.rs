@@ -11,7 +11,8 @@ use crate::ledger::Relayed;
 #[derive(Debug, Default)]
 pub(crate) struct Webhooks {
     events: BTreeMap<ChannelId, BTreeMap<String, u64>>,
-    taken: BTreeMap<ChannelId, BTreeSet<String>>,
+    /// By signature, whether it was answered 2xx.
+    sent: BTreeMap<ChannelId, BTreeMap<String, bool>>,
     incumbents: BTreeMap<ChannelId, Incumbent>,
 }
 
@@ -23,6 +24,12 @@ struct Incumbent {
 }
 
 impl Webhooks {
+    /// A webhook is on its way.
+    pub(crate) fn sends(&mut self, channel: &ChannelId, signature: &str) {
+        let sent = self.sent.entry(channel.clone()).or_default();
+        sent.entry(signature.to_owned()).or_default();
+    }
+
     /// A webhook with these events was answered 2xx.
     pub(crate) fn took<'a>(
         &mut self,
@@ -30,7 +37,7 @@ impl Webhooks {
         signature: &str,
         events: impl IntoIterator<Item = &'a str>,
     ) {
-        self.taken.entry(channel.clone()).or_default().insert(signature.to_owned());
+        self.sent.entry(channel.clone()).or_default().insert(signature.to_owned(), true);
         let times = self.events.entry(channel.clone()).or_default();
         for event in events {
             *times.entry(event.to_owned()).or_default() += 1;
@@ -50,16 +57,19 @@ impl Webhooks {
     /// Writes what is known into a ledger.
     pub(crate) fn tell(&self, ledger: &mut Ledger) {
         ledger.events.clone_from(&self.events);
-        let none = BTreeSet::new();
-        for (channel, incumbent) in &self.incumbents {
-            let taken = self.taken.get(channel).unwrap_or(&none);
-            let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-            let came = number(incumbent.came.intersection(taken).count());
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (no_webhooks, nothing) = (BTreeMap::new(), Incumbent::default());
+        let channels: BTreeSet<_> = self.sent.keys().chain(self.incumbents.keys()).collect();
+        for channel in channels {
+            let sent = self.sent.get(channel).unwrap_or(&no_webhooks);
+            let incumbent = self.incumbents.get(channel).unwrap_or(&nothing);
+            let taken = sent.iter().filter(|(_, taken)| **taken).map(|(signature, _)| signature);
+            let never_sent = incumbent.came.iter().filter(|came| !sent.contains_key(*came));
             let relayed = Relayed {
-                sent: number(taken.len()),
-                came,
+                taken: number(taken.clone().count()),
+                came: number(taken.filter(|taken| incumbent.came.contains(*taken)).count()),
                 repeated: incumbent.repeated,
-                strange: incumbent.strange + number(incumbent.came.len()) - came,
+                strange: incumbent.strange + number(never_sent.count()),
             };
             ledger.incumbents.insert(channel.clone(), relayed);
         }

@@ -144,7 +144,7 @@ fn who_is_no_friend_sees_nothing_and_line_says_200() {
 
 #[test]
 fn a_failure_that_stored_nothing_can_be_tried_again() {
-    let faults = Faults { failed_percent: 50, seed: 1, ..Faults::default() };
+    let faults = Faults { failed_percent: 90, seed: 1, ..Faults::default() };
     let mut platform = platform(faults);
     platform.issue_reply_token("r1", &channel("line-07"), "U1", At::from_millis(0));
     let statuses: Vec<_> =
