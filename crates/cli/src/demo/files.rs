@@ -1,12 +1,15 @@
 //! The files that a deployment has, for one day on one machine.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mainstem_bus::sha256_hex;
-use mainstem_domain::At;
-use mainstem_domain::configuration::Configuration;
+use mainstem_domain::configuration::{ChannelKind, Configuration};
+use mainstem_domain::{At, ChannelId};
 
 /// Everything secret in one run follows from this, so nothing secret is ever the same twice.
 pub(super) struct Secret(String);
@@ -53,31 +56,41 @@ pub(super) fn callers(secret: &Secret, example: &Configuration) -> String {
     text
 }
 
-/// The credentials of every channel. Each third brand has a LINE provider of its own.
-pub(super) fn channels(secret: &Secret, example: &Configuration) -> String {
+/// The key with which a shop, a till or a phone desk signs.
+pub(super) fn source_key(secret: &Secret, id: &ChannelId) -> String {
+    secret.of(&format!("{id}/secret"))
+}
+
+/// The credentials of every channel. Each third brand has a LINE provider of its own; shops, tills and
+/// phone desks sign by Standard Webhooks. `destinations` are the accounts' own ids where they are
+/// given: whose bodies were recorded elsewhere has to be who they name.
+pub(super) fn channels(
+    secret: &Secret,
+    example: &Configuration,
+    destinations: &BTreeMap<ChannelId, String>,
+) -> String {
     let mut text = String::new();
     for (id, channel) in &example.channels {
+        if channel.kind != ChannelKind::Line {
+            let key = STANDARD.encode(source_key(secret, id));
+            let _ = writeln!(text, "[sources.{id}]\nsecret = \"whsec_{key}\"\n");
+            continue;
+        }
         let number = example
             .brands
             .keys()
             .position(|brand| Some(brand) == channel.brand.as_ref())
             .unwrap_or(0);
-        let account = &sha256_hex(id.as_str().as_bytes())[..32];
+        let made = format!("U{}", &sha256_hex(id.as_str().as_bytes())[..32]);
+        let account = destinations.get(id).unwrap_or(&made);
         let _ = writeln!(
             text,
-            "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = \"U{account}\"\n\
-             secret = \"{}\"\naccess_token = \"{}\"",
+            "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = {account:?}\n\
+             secret = \"{}\"\naccess_token = \"{}\"\n",
             number % 3,
             secret.of(&format!("{id}/secret")),
             secret.of(&format!("{id}/token")),
         );
-        if let Some(brand) = &channel.brand {
-            let _ = writeln!(text, "brand = \"{brand}\"");
-        }
-        if let Some(store) = &channel.store {
-            let _ = writeln!(text, "store = \"{store}\"");
-        }
-        text.push('\n');
     }
     text
 }
@@ -136,6 +149,11 @@ mod tests {
         let secret = Secret("x".to_owned());
         let example = crate::tree::merge(&super::super::stage::example()).unwrap();
         Callers::parse(&callers(&secret, &example)).unwrap();
+        let account = ("line-entry".parse().unwrap(), "Uab01".to_owned());
+        let channels = channels(&secret, &example, &[account].into());
+        assert!(channels.contains("[channels.line-entry]"), "{channels}");
+        assert!(channels.contains("destination = \"Uab01\""), "{channels}");
+        assert!(channels.contains("[sources.shop-web]\nsecret = \"whsec_"), "{channels}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a \"b\".toml");
         let places = Places {
