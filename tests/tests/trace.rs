@@ -67,6 +67,8 @@ async fn a_trace_goes_in_at_the_webhook_and_comes_out_at_the_line_call() {
     let sandbox = Arc::new(
         Sandbox::new(Channels::parse(&channels).unwrap(), Faults::default(), now).unwrap(),
     );
+    let person = format!("U{}", "a".repeat(32));
+    sandbox.platform().befriend(&"line-1".parse().unwrap(), &person, true);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let line = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
@@ -92,7 +94,7 @@ async fn a_trace_goes_in_at_the_webhook_and_comes_out_at_the_line_call() {
             "type": "postback",
             "mode": "active",
             "timestamp": 1_795_219_200_000_i64,
-            "source": {"type": "user", "userId": format!("U{}", "a".repeat(32))},
+            "source": {"type": "user", "userId": person},
             "webhookEventId": "01JDH2Y3ZV7QK5C1M8T9W0X4AB",
             "deliveryContext": {"isRedelivery": false},
             "replyToken": "b".repeat(32),

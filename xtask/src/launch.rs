@@ -3,6 +3,7 @@
 use crate::workspace::Workspace;
 use crate::{nats_server, process};
 use anyhow::Result;
+use std::path::PathBuf;
 use std::process::Command;
 
 #[derive(clap::Args)]
@@ -13,9 +14,15 @@ pub(crate) struct Demo {
     /// Replay the demo of this seed
     #[arg(long)]
     seed: Option<u64>,
-    /// How many events customers send
+    /// How many events happen; 2,000 without --release, 12,000 with it
     #[arg(long)]
     events: Option<u64>,
+    /// Feed the invoices of this folder's *.csv files too, as orders of the tills
+    #[arg(long, value_name = "DIR")]
+    orders: Option<PathBuf>,
+    /// Feed the webhook bodies of this folder's *.json files too, byte for byte
+    #[arg(long, value_name = "DIR")]
+    webhooks: Option<PathBuf>,
     /// Leave everything running at the end, until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -46,6 +53,11 @@ impl Demo {
         }
         if let Some(events) = self.events {
             demo.arg("--events").arg(events.to_string());
+        }
+        for (flag, folder) in [("--orders", &self.orders), ("--webhooks", &self.webhooks)] {
+            if let Some(folder) = folder {
+                demo.arg(flag).arg(folder);
+            }
         }
         if self.keep {
             demo.arg("--keep");

@@ -128,6 +128,10 @@ impl Merge<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use mainstem_domain::configuration::{ChannelKind, Mode};
+
     use super::*;
 
     fn merged(files: &[(&str, &str)]) -> anyhow::Result<Configuration> {
@@ -179,10 +183,19 @@ mod tests {
     fn the_example_can_be_applied() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/example");
         let example = merge(&read(&folder).unwrap()).unwrap();
+        assert_eq!((example.brands.len(), example.stores.len()), (29, 76));
+        let kinds = example.channels.values().map(|channel| channel.kind);
+        let count = |kind| kinds.clone().filter(|known| *known == kind).count();
+        assert_eq!(count(ChannelKind::Line), 77, "76 counters and the single entry");
         assert_eq!(
-            (example.brands.len(), example.stores.len(), example.channels.len()),
-            (29, 76, 76)
+            [ChannelKind::Shop, ChannelKind::Till, ChannelKind::Phone].map(count),
+            [1, 8, 1]
         );
+        let served: BTreeSet<_> =
+            example.channels.values().filter_map(|channel| channel.brand.as_ref()).collect();
+        assert_eq!(served.len(), 29, "every brand has a counter");
+        let retired = example.channels.values().filter(|channel| channel.mode == Mode::Retired);
+        assert_eq!(retired.count(), 3);
         assert_eq!(example.lint(), []);
     }
 }

@@ -1,21 +1,22 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{BytesRejection, JsonRejection};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use mainstem_domain::ChannelId;
-use mainstem_line::api;
+use mainstem_line::{api, signature};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::platform::{Answer, Platform, SendCall};
-use crate::{Ledger, PlayError, PlayRequest, Progress, Sandbox};
+use crate::{DeliverRequest, Ledger, PlayError, PlayRequest, Progress, Sandbox, chat};
 
 const MOST_BODY_BYTES: usize = 2 * 1024 * 1024;
+const MOST_CHATS: usize = 200;
 const UNAUTHORIZED: &str = "Authentication failed. Confirm that the access token in the \
                             authorization header is valid.";
 
@@ -26,6 +27,10 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
         .route(api::PUSH_PATH, post(push))
         .route("/sandbox/ledger", get(ledger))
         .route("/sandbox/play", post(play))
+        .route("/sandbox/deliver", post(deliver))
+        .route("/sandbox/incumbent/{channel}", post(incumbent))
+        .route("/sandbox/chats", get(chats))
+        .route("/sandbox/chat/{channel}/{user}", get(chat_page))
         .route("/sandbox/progress", get(progress))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .with_state(sandbox)
@@ -34,20 +39,24 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
 type Body = Result<Bytes, BytesRejection>;
 
 async fn reply(State(sandbox): State<Arc<Sandbox>>, headers: HeaderMap, body: Body) -> Response {
-    send(&sandbox, &headers, &body, Platform::reply)
+    send(&sandbox, &headers, &body, Platform::reply).await
 }
 
 async fn push(State(sandbox): State<Arc<Sandbox>>, headers: HeaderMap, body: Body) -> Response {
-    send(&sandbox, &headers, &body, Platform::push)
+    send(&sandbox, &headers, &body, Platform::push).await
 }
 
-fn send(
+async fn send(
     sandbox: &Sandbox,
     headers: &HeaderMap,
     body: &Body,
     call: impl FnOnce(&mut Platform, SendCall<'_>) -> Answer,
 ) -> Response {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let late = sandbox.platform().latency();
+    if !late.is_zero() {
+        tokio::time::sleep(late).await;
+    }
     let at = (sandbox.now)();
     let mut platform = sandbox.platform();
     let answer = match (account(sandbox, text("authorization")), body) {
@@ -67,12 +76,14 @@ fn send(
             },
         ),
     };
+    drop(platform);
+    let json = [("content-type", "application/json")];
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let request_id = [("x-line-request-id", answer.request_id)];
     let accepted = answer.accepted_request_id.map(|id| [(api::ACCEPTED_REQUEST_HEADER, id)]);
     match accepted {
-        Some(accepted) => (status, request_id, accepted, Json(answer.body)).into_response(),
-        None => (status, request_id, Json(answer.body)).into_response(),
+        Some(accepted) => (status, request_id, accepted, json, answer.body).into_response(),
+        None => (status, request_id, json, answer.body).into_response(),
     }
 }
 
@@ -95,9 +106,6 @@ async fn play(
     State(sandbox): State<Arc<Sandbox>>,
     request: Result<Json<PlayRequest>, JsonRejection>,
 ) -> Response {
-    let refuse = |status, code: &str, message: &str| {
-        (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
-    };
     let Json(request) = match request {
         Ok(request) => request,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "invalid", &error.body_text()),
@@ -107,4 +115,56 @@ async fn play(
         Err(PlayError::Busy) => refuse(StatusCode::CONFLICT, "busy", "a day is being played"),
         Err(PlayError::Invalid(message)) => refuse(StatusCode::BAD_REQUEST, "invalid", message),
     }
+}
+
+/// One body that somebody wrote, sent as it is. The answer is the receiver's status.
+async fn deliver(
+    State(sandbox): State<Arc<Sandbox>>,
+    request: Result<Json<DeliverRequest>, JsonRejection>,
+) -> Response {
+    let Json(request) = match request {
+        Ok(request) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "invalid", &error.body_text()),
+    };
+    match sandbox.deliver_body(&request).await {
+        Ok(status) => Json(json!({"status": status})).into_response(),
+        Err(message) => refuse(StatusCode::BAD_REQUEST, "invalid", &message),
+    }
+}
+
+/// The system that a shadow channel's customers are still answered by.
+async fn incumbent(
+    State(sandbox): State<Arc<Sandbox>>,
+    Path(channel): Path<ChannelId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(account) = sandbox.channels.get(&channel) else {
+        return refuse(StatusCode::NOT_FOUND, "unknown_channel", "the channels file lacks it");
+    };
+    let claimed = headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
+    let claimed = claimed.unwrap_or_default();
+    let signed = account.signed(&body, claimed);
+    sandbox.webhooks().came(&channel, claimed, signed);
+    if signed {
+        return StatusCode::OK.into_response();
+    }
+    let message = "x-line-signature is missing or was not made over these bytes";
+    refuse(StatusCode::UNAUTHORIZED, "bad_signature", message)
+}
+
+async fn chats(State(sandbox): State<Arc<Sandbox>>) -> Html<String> {
+    Html(chat::list(&sandbox.platform().people().longest(MOST_CHATS)))
+}
+
+async fn chat_page(
+    State(sandbox): State<Arc<Sandbox>>,
+    Path((channel, user)): Path<(ChannelId, String)>,
+) -> Html<String> {
+    let platform = sandbox.platform();
+    Html(chat::page(&channel, &user, platform.people().chat(&channel, &user)))
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstem_domain::ChannelId;
 use serde::{Deserialize, Serialize};
 
-/// What every user saw, and how it came about.
+/// What every user saw and how it came about, and what every account's webhook took.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// Over all channels.
@@ -16,8 +16,14 @@ pub struct Ledger {
     pub doubled_by_trace: u64,
     /// By channel.
     pub channels: BTreeMap<ChannelId, Totals>,
-    /// Each call that was accepted, in order.
+    /// Each call that a user saw, in order.
     pub messages: Vec<Seen>,
+    /// Each event whose delivery was answered 2xx, by channel and by the event's id, and how
+    /// often: every time but the first must have left no second trace.
+    pub events: BTreeMap<ChannelId, BTreeMap<String, u64>>,
+    /// What each channel's webhook took, and what of it came to its incumbent: nothing, unless it
+    /// is in shadow.
+    pub incumbents: BTreeMap<ChannelId, Relayed>,
 }
 
 /// Counts of calls.
@@ -31,7 +37,9 @@ pub struct Totals {
     pub pushes: u64,
     /// Of these, by push without a retry key.
     pub pushes_without_key: u64,
-    /// Of these, answered 500 nevertheless.
+    /// Pushes that were accepted and that nobody saw: to one who blocked the account, or a stranger.
+    pub undelivered: u64,
+    /// Accepted, and answered 500 or not readably nevertheless.
     pub answers_lost: u64,
     /// Answered 409: accepted before under the same retry key.
     pub repeated: u64,
@@ -50,7 +58,7 @@ pub struct Seen {
     pub user: String,
     /// By which call.
     pub way: Way,
-    /// What it said.
+    /// What it said; of a message that is no text, its kind and its parts in brackets.
     pub texts: Vec<String>,
     /// The retry key of a push.
     pub retry_key: Option<String>,
@@ -60,7 +68,7 @@ pub struct Seen {
     pub traceparent: Option<String>,
     /// LINE's id of the call.
     pub request_id: String,
-    /// The sender was told 500.
+    /// The sender was not told.
     pub answer_lost: bool,
 }
 
@@ -72,6 +80,21 @@ pub enum Way {
     Reply,
     /// On the account's own.
     Push,
+}
+
+/// One channel's webhooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayed {
+    /// Webhooks that were answered 2xx, each counted once however often it was sent. A redelivery
+    /// that says so is other bytes, and counts for itself.
+    pub taken: u64,
+    /// Of these, those that came to the incumbent: the same bytes with the same signature.
+    pub came: u64,
+    /// Times that a webhook came to the incumbent again.
+    pub repeated: u64,
+    /// What came to the incumbent with a signature that is not the account's, or that the account
+    /// never sent.
+    pub strange: u64,
 }
 
 impl Ledger {
@@ -87,7 +110,13 @@ impl Ledger {
         }
         let totals = counts.values().fold(Totals::default(), Totals::and);
         let channels = counts.clone();
-        Self { totals, doubled, doubled_by_trace, channels, messages }
+        Self { totals, doubled, doubled_by_trace, channels, messages, ..Self::default() }
+    }
+
+    /// Deliveries of events beyond the first of each.
+    #[must_use]
+    pub fn events_repeated(&self) -> u64 {
+        self.events.values().flat_map(BTreeMap::values).map(|times| times.saturating_sub(1)).sum()
     }
 }
 
@@ -98,6 +127,7 @@ impl Totals {
             replies: self.replies + other.replies,
             pushes: self.pushes + other.pushes,
             pushes_without_key: self.pushes_without_key + other.pushes_without_key,
+            undelivered: self.undelivered + other.undelivered,
             answers_lost: self.answers_lost + other.answers_lost,
             repeated: self.repeated + other.repeated,
             refused: self.refused + other.refused,

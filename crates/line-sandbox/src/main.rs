@@ -43,6 +43,18 @@ struct Serve {
     /// Of 100 accepted calls so many are answered 500 although the user sees the message.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     answer_lost_percent: u8,
+    /// Of 100 accepted calls so many are answered 200 with a body that is no JSON.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    malformed_percent: u8,
+    /// Of 100 calls so many are answered 500 and nothing is stored.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    failed_percent: u8,
+    /// Each call is answered so many milliseconds late at least.
+    #[arg(long, default_value_t = 0)]
+    least_latency_ms: u16,
+    /// And so many at most.
+    #[arg(long, default_value_t = 0)]
+    most_latency_ms: u16,
     /// Seeds what goes wrong on purpose.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -56,8 +68,18 @@ async fn main() -> anyhow::Result<()> {
     let channels = std::fs::read_to_string(&serve.channels)
         .with_context(|| format!("cannot read {}", serve.channels.display()))?;
     let channels = Channels::parse(&channels)?;
-    let faults = Faults { seed: serve.seed, answer_lost_percent: serve.answer_lost_percent };
-    let sandbox = Arc::new(Sandbox::new(channels, faults, Arc::new(move || clock.now()))?);
+    let faults = Faults {
+        seed: serve.seed,
+        answer_lost_percent: serve.answer_lost_percent,
+        malformed_percent: serve.malformed_percent,
+        failed_percent: serve.failed_percent,
+        least_latency_ms: serve.least_latency_ms,
+        most_latency_ms: serve.most_latency_ms,
+    };
+    let speed = clock.clone();
+    let sandbox = Sandbox::new(channels, faults, Arc::new(move || clock.now()))?
+        .with_speed(Arc::new(move |span| speed.real_duration(span)));
+    let sandbox = Arc::new(sandbox);
 
     let listener = TcpListener::bind(serve.listen)
         .await

@@ -1,5 +1,7 @@
 //! What happens on a day: planned whole, from a seed, before anything is sent.
 
+use std::time::Duration;
+
 use mainstem_domain::{At, ChannelId};
 use mainstem_line::Channels;
 use rand::seq::IndexedRandom as _;
@@ -7,6 +9,8 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::talk::{self, Language, characters, ulid};
 
 /// Which day to play. The same seed and numbers give the same events with the same ids, so playing
 /// a day twice is a day of duplicates.
@@ -27,6 +31,15 @@ pub struct PlayRequest {
     /// Of 100 deliveries that were taken so many come a second time.
     #[serde(default = "redeliver_percent")]
     pub redeliver_percent: u8,
+    /// Over how many minutes of the clock it happens, evenly; 0 is as fast as it is taken.
+    #[serde(default)]
+    pub minutes: u32,
+    /// The account that speaks for every brand: a tap there names one of `brands`.
+    #[serde(default)]
+    pub entry: Option<ChannelId>,
+    /// The brands that can be chosen at the entry.
+    #[serde(default)]
+    pub brands: Vec<String>,
 }
 
 fn events() -> usize {
@@ -51,6 +64,8 @@ pub(crate) struct Lane {
 pub(crate) struct Delivery {
     pub(crate) events: Vec<Event>,
     pub(crate) again: Again,
+    /// When it is sent, counted from the start of the day.
+    pub(crate) due: Duration,
 }
 
 /// Whether a delivery that was taken comes a second time.
@@ -65,10 +80,12 @@ pub(crate) enum Again {
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Event {
-    pub(crate) user: String,
-    pub(crate) reply_token: String,
+    user: String,
+    /// Empty where LINE gives none.
+    reply_token: String,
     id: String,
     what: Value,
+    due: Duration,
 }
 
 impl Delivery {
@@ -81,9 +98,11 @@ impl Delivery {
                 "source": {"type": "user", "userId": event.user},
                 "webhookEventId": event.id,
                 "deliveryContext": {"isRedelivery": is_redelivery},
-                "replyToken": event.reply_token,
             });
             if let (Some(json), Some(what)) = (json.as_object_mut(), event.what.as_object()) {
+                if !event.reply_token.is_empty() {
+                    json.insert("replyToken".to_owned(), event.reply_token.clone().into());
+                }
                 json.extend(what.clone());
             }
             json
@@ -96,28 +115,10 @@ impl Delivery {
 struct Friend {
     lane: usize,
     user: String,
+    language: Language,
     follows: bool,
+    blocked: bool,
 }
-
-const SMALL_TALK: &[&str] = &[
-    "請問今天營業到幾點？",
-    "謝謝你們 😊",
-    "新款的包包有貨嗎？",
-    "可以幫我保留一件 M 號嗎",
-    "週年慶什麼時候開始？",
-    "Hello, do you have this in red?",
-    "Thanks a lot! 🎉",
-    "What time do you close today?",
-    "Is the 𝓵𝓲𝓶𝓲𝓽𝓮𝓭 edition still available?",
-];
-const REPAIRS: &[&str] = &[
-    "我想送修，手錶需要維修",
-    "包包的拉鍊壞了",
-    "上個月買的鞋子壞了，可以維修嗎？",
-    "My watch needs a repair",
-    "The strap broke, how do I get it repaired?",
-];
-const MENU: &[&str] = &["menu=store", "menu=shop", "menu=member"];
 
 /// Plans the day. Nothing happens where there is no channel.
 pub(crate) fn plan(request: &PlayRequest, channels: &Channels) -> Vec<Lane> {
@@ -125,16 +126,20 @@ pub(crate) fn plan(request: &PlayRequest, channels: &Channels) -> Vec<Lane> {
     let channels: Vec<_> = channels.iter().collect();
     let mut friends = friends(&mut draws, request.users, &channels);
     let mut lanes: Vec<Vec<Event>> = channels.iter().map(|_| Vec::new()).collect();
-    for _ in 0..request.events {
+    for number in 0..request.events {
         let count = friends.len().max(1);
         let Some(friend) = friends.get_mut(draws.random_range(0..count)) else { break };
-        let what = if friend.follows { act(&mut draws) } else { follow() };
-        friend.follows = true;
+        let at_entry = request.entry.as_ref() == Some(channels[friend.lane].0);
+        let brand = request.brands.choose(&mut draws).filter(|_| at_entry);
+        let what = next(&mut draws, friend, brand.map(String::as_str));
+        let reply_token = characters(&mut draws, b"0123456789abcdef", 32);
+        let gives_token = what["type"] != "unfollow";
         lanes[friend.lane].push(Event {
             user: friend.user.clone(),
-            reply_token: characters(&mut draws, b"0123456789abcdef", 32),
+            reply_token: if gives_token { reply_token } else { String::new() },
             id: ulid(&mut draws),
             what,
+            due: share(request.minutes, number, request.events),
         });
     }
     let lanes = channels.into_iter().zip(lanes).map(|((channel, _), events)| {
@@ -142,6 +147,26 @@ pub(crate) fn plan(request: &PlayRequest, channels: &Channels) -> Vec<Lane> {
         Lane { channel: channel.clone(), deliveries }
     });
     lanes.collect()
+}
+
+/// When the event of that number happens, if all happen evenly.
+fn share(minutes: u32, number: usize, of: usize) -> Duration {
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    let of = u32::try_from(of).unwrap_or(u32::MAX).max(1);
+    Duration::from_mins(minutes.into()).mul_f64(f64::from(number) / f64::from(of))
+}
+
+/// People follow first. Who blocked the account comes back before doing anything else there.
+fn next(draws: &mut ChaCha8Rng, friend: &mut Friend, brand: Option<&str>) -> Value {
+    if !friend.follows {
+        friend.follows = true;
+        return talk::follow(friend.blocked);
+    }
+    let what = talk::act(draws, friend.language, brand);
+    if what["type"] == "unfollow" {
+        (friend.follows, friend.blocked) = (false, true);
+    }
+    what
 }
 
 fn friends(
@@ -156,6 +181,9 @@ fn friends(
     for _ in 0..users {
         let first = draws.random_range(0..channels.len());
         let user = format!("U{}", characters(draws, b"0123456789abcdef", 32));
+        let chinese = draws.random_ratio(7, 10);
+        let language = if chinese { Language::Chinese } else { Language::English };
+        let friend = |lane, user| Friend { lane, user, language, follows: false, blocked: false };
         if draws.random_ratio(1, 4) {
             let second = draws.random_range(0..channels.len());
             if second != first {
@@ -163,10 +191,10 @@ fn friends(
                 let same = channels[first].1.provider == channels[second].1.provider;
                 let foreign = format!("U{}", characters(draws, b"0123456789abcdef", 32));
                 let user = if same { user.clone() } else { foreign };
-                friends.push(Friend { lane: second, user, follows: false });
+                friends.push(friend(second, user));
             }
         }
-        friends.push(Friend { lane: first, user, follows: false });
+        friends.push(friend(first, user));
     }
     friends
 }
@@ -181,44 +209,11 @@ fn deliveries(draws: &mut ChaCha8Rng, events: Vec<Event>, redeliver_percent: u8)
             true if draws.random() => Again::Redelivered,
             true => Again::Duplicated,
         };
-        deliveries.push(Delivery { events: events.by_ref().take(size).collect(), again });
+        let events: Vec<_> = events.by_ref().take(size).collect();
+        let due = events.iter().map(|event| event.due).max().unwrap_or_default();
+        deliveries.push(Delivery { events, again, due });
     }
     deliveries
-}
-
-fn follow() -> Value {
-    json!({"type": "follow", "follow": {"isUnblocked": false}})
-}
-
-fn act(draws: &mut ChaCha8Rng) -> Value {
-    match draws.random_range(0..100) {
-        0..45 => said(draws, SMALL_TALK),
-        45..65 => said(draws, REPAIRS),
-        65..80 => json!({"type": "postback", "postback": {"data": "menu=store&topic=repair"}}),
-        80..90 => {
-            json!({"type": "postback", "postback": {"data": MENU.choose(draws).unwrap_or(&"")}})
-        }
-        _ => {
-            let id = characters(draws, b"0123456789", 18);
-            let sticker =
-                json!({"type": "sticker", "id": id, "packageId": "446", "stickerId": "1988"});
-            json!({"type": "message", "message": sticker})
-        }
-    }
-}
-
-fn said(draws: &mut ChaCha8Rng, texts: &[&str]) -> Value {
-    let text = texts.choose(draws).copied().unwrap_or_default();
-    let id = characters(draws, b"0123456789", 18);
-    json!({"type": "message", "message": {"type": "text", "id": id, "text": text}})
-}
-
-fn ulid(draws: &mut ChaCha8Rng) -> String {
-    format!("01{}", characters(draws, b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", 24))
-}
-
-fn characters(draws: &mut ChaCha8Rng, alphabet: &[u8], count: usize) -> String {
-    (0..count).map(|_| char::from(alphabet[draws.random_range(0..alphabet.len())])).collect()
 }
 
 #[cfg(test)]
@@ -255,7 +250,8 @@ mod tests {
             assert!(deliveries.iter().any(|delivery| delivery.again == again), "{again:?}");
         }
         let text = format!("{events:?}");
-        for word in ["維修", "壞了", "repair", "topic=repair", "sticker", "follow"] {
+        for word in ["維修", "壞了", "repair", "topic=repair", "sticker", "unfollow", "image", "？"]
+        {
             assert!(text.contains(word), "{word}");
         }
         assert!(deliveries.iter().any(|delivery| {
@@ -270,6 +266,10 @@ mod tests {
             for event in lane.deliveries.iter().flat_map(|delivery| &delivery.events) {
                 let new = known.insert(&event.user);
                 assert_eq!(new, event.what["type"] == "follow");
+                if event.what["type"] == "unfollow" {
+                    assert!(event.reply_token.is_empty());
+                    known.remove(&event.user);
+                }
             }
         }
     }
@@ -284,8 +284,48 @@ mod tests {
         let webhook = mainstem_line::Webhook::parse(first.as_bytes()).unwrap();
         for raw in webhook.events {
             let event = mainstem_line::LineEvent::parse(raw).unwrap();
-            assert!(event.source.person().is_some() && event.reply_token.is_some());
+            assert!(event.source.person().is_some());
+            assert_eq!(
+                event.reply_token.is_none(),
+                event.act == mainstem_domain::person::Act::Unfollow
+            );
         }
+    }
+
+    #[test]
+    fn a_day_of_minutes_is_even_and_in_order() {
+        let request = PlayRequest { minutes: 30, events: 600, ..request(7) };
+        for lane in plan(&request, &channels()) {
+            let dues: Vec<_> = lane.deliveries.iter().map(|delivery| delivery.due).collect();
+            assert!(dues.is_sorted());
+            assert!(dues.last().is_some_and(|last| *last < Duration::from_mins(30)));
+            assert!(dues.iter().any(|due| *due > Duration::from_mins(25)));
+        }
+        let at_once = PlayRequest { minutes: 0, ..request };
+        let lanes = plan(&at_once, &channels());
+        let mut deliveries = lanes.iter().flat_map(|lane| &lane.deliveries);
+        assert!(deliveries.all(|delivery| delivery.due.is_zero()));
+    }
+
+    #[test]
+    fn a_tap_names_a_brand_at_the_entry_alone() {
+        let request = PlayRequest {
+            entry: Some("b".parse().unwrap()),
+            brands: vec!["aurelune".to_owned()],
+            ..request(7)
+        };
+        let taps = |named: bool| {
+            let lanes = plan(&request, &channels());
+            let lanes = lanes.iter().filter(|lane| (lane.channel.as_str() == "b") == named);
+            let events = lanes.flat_map(|lane| &lane.deliveries).flat_map(|one| &one.events);
+            let data = events.filter_map(|event| {
+                let data = event.what.pointer("/postback/data")?.as_str()?;
+                Some(data.ends_with("&brand=aurelune"))
+            });
+            data.collect::<Vec<_>>()
+        };
+        assert!(!taps(true).is_empty() && taps(true).iter().all(|brand| *brand));
+        assert!(!taps(false).is_empty() && !taps(false).iter().any(|brand| *brand));
     }
 
     #[test]

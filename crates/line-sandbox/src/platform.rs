@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstem_domain::{At, ChannelId, derive_uuid};
-use mainstem_line::api;
+use mainstem_line::{Channels, LineEvent, api};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::ledger::{Ledger, Seen, Totals, Way};
+use crate::message;
+use crate::people::{Line, People, Reach};
 
 /// LINE says "about a minute".
 const TOKEN_LIVES: Duration = Duration::from_mins(1);
 /// After this the same retry key sends again.
 const KEY_LIVES: Duration = Duration::from_hours(24);
-const MOST_MESSAGES: usize = 5;
-const MOST_UTF16_UNITS: usize = 5_000;
 
 /// What goes wrong on purpose, the same at every run with the same seed and calls.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,14 @@ pub struct Faults {
     pub seed: u64,
     /// Of 100 accepted calls so many are answered 500 although the user sees the message.
     pub answer_lost_percent: u8,
+    /// Of 100 accepted calls so many are answered 200 with a body that is no JSON.
+    pub malformed_percent: u8,
+    /// Of 100 calls so many are answered 500, and nothing is stored.
+    pub failed_percent: u8,
+    /// Each call is answered so many milliseconds late at least.
+    pub least_latency_ms: u16,
+    /// And so many at most; less than the least means the least.
+    pub most_latency_ms: u16,
 }
 
 /// What the platform remembers of all its accounts.
@@ -33,6 +41,7 @@ pub struct Platform {
     draws: ChaCha8Rng,
     tokens: BTreeMap<String, Token>,
     keys: BTreeMap<(ChannelId, String), Accepted>,
+    people: People,
     seen: Vec<Seen>,
     counts: BTreeMap<ChannelId, Totals>,
     requests: u64,
@@ -71,8 +80,8 @@ pub struct SendCall<'a> {
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The JSON body.
-    pub body: Value,
+    /// The body: JSON, unless it is malformed on purpose.
+    pub body: String,
     /// `x-line-request-id`.
     pub request_id: String,
     /// `x-line-accepted-request-id`; only with 409.
@@ -91,6 +100,10 @@ impl Refused {
         Self { status, body: json!({"message": message}), accepted_request_id: None }
     }
 
+    fn invalid_token() -> Self {
+        Self::new(400, api::INVALID_REPLY_TOKEN)
+    }
+
     fn field(property: &str, message: &str) -> Self {
         let details = json!([{"message": message, "property": property}]);
         let body = json!({"message": "The request body has 1 error(s)", "details": details});
@@ -99,9 +112,10 @@ impl Refused {
 }
 
 impl Platform {
-    /// Nobody has seen anything.
-    pub fn new(faults: Faults) -> Self {
+    /// Nobody has seen anything, and nobody is anybody's friend.
+    pub fn new(faults: Faults, channels: &Channels) -> Self {
         Self {
+            people: People::new(channels),
             faults,
             draws: ChaCha8Rng::seed_from_u64(faults.seed),
             tokens: BTreeMap::new(),
@@ -123,13 +137,39 @@ impl Platform {
         });
     }
 
+    /// Makes a person a friend of an account, as `follow` does, or one who blocked it.
+    pub fn befriend(&mut self, channel: &ChannelId, user: &str, friend: bool) {
+        self.people.befriend(channel, user, friend);
+    }
+
+    /// A person did something: whom the account reaches, and what it may answer, follow from it.
+    pub(crate) fn witness(&mut self, channel: &ChannelId, event: &LineEvent<'_>, at: At) {
+        let source = &event.source;
+        let spoke = source.person().or(source.group.as_deref()).or(source.room.as_deref());
+        if let (Some(token), Some(spoke)) = (&event.reply_token, spoke) {
+            self.issue_reply_token(token, channel, spoke, at);
+        }
+        self.people.witness(channel, event, at);
+    }
+
+    pub(crate) fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// How late the next answer is.
+    pub(crate) fn latency(&mut self) -> Duration {
+        let (least, most) = (self.faults.least_latency_ms, self.faults.most_latency_ms);
+        let millis = if least < most { self.draws.random_range(least..=most) } else { least };
+        Duration::from_millis(u64::from(millis))
+    }
+
     /// Answers an event.
     pub fn reply(&mut self, call: SendCall<'_>) -> Answer {
         let seen = self.check_reply(call);
-        self.finish(call, seen)
+        self.finish(call, seen.map(|seen| (seen, true)))
     }
 
-    /// Writes to a user. The stand-in knows no strangers: everybody is a friend.
+    /// Writes to a user. Who is no friend sees nothing, and LINE says 200 nevertheless.
     pub fn push(&mut self, call: SendCall<'_>) -> Answer {
         let seen = self.check_push(call);
         self.finish(call, seen)
@@ -138,7 +178,7 @@ impl Platform {
     /// An answer without a call, e.g. for a wrong access token.
     pub fn refuse(&mut self, status: u16, message: &str) -> Answer {
         let request_id = self.next_request_id();
-        let body = json!({"message": message});
+        let body = json!({"message": message}).to_string();
         Answer { status, body, request_id, accepted_request_id: None }
     }
 
@@ -157,46 +197,67 @@ impl Platform {
         let body = parse(call.body)?;
         let token = text(&body, "replyToken")?;
         let texts = texts(&body)?;
+        self.may_fail()?;
         let held = self.tokens.get_mut(token).filter(|held| {
             !held.used
                 && held.channel == *call.channel
                 && call.at.since(held.issued_at) < TOKEN_LIVES
         });
-        let held = held.ok_or_else(|| Refused::new(400, api::INVALID_REPLY_TOKEN))?;
+        let held = held.ok_or_else(Refused::invalid_token)?;
         held.used = true;
         let user = held.user.clone();
         Ok(self.seen(call, Way::Reply, user, texts, Some(token)))
     }
 
-    fn check_push(&mut self, call: SendCall<'_>) -> Result<Seen, Refused> {
+    /// What was accepted, and whether its user sees it.
+    fn check_push(&mut self, call: SendCall<'_>) -> Result<(Seen, bool), Refused> {
         let body = parse(call.body)?;
         let user = text(&body, "to")?.to_owned();
         let texts = texts(&body)?;
-        if let Some(key) = call.retry_key {
-            if uuid::Uuid::parse_str(key).is_err() {
-                return Err(Refused::new(400, "The retry key is not a UUID"));
+        let reach = self.people.reach(call.channel, &user);
+        if reach == Reach::Foreign {
+            return Err(Refused::new(400, "The property, 'to', in the request body is invalid"));
+        }
+        let key = call.retry_key.map(|key| {
+            let is_uuid = uuid::Uuid::parse_str(key).is_ok();
+            is_uuid.then(|| (call.channel.clone(), key.to_ascii_lowercase()))
+        });
+        let key = match key {
+            Some(None) => return Err(Refused::new(400, "The retry key is not a UUID")),
+            Some(key) => key,
+            None => None,
+        };
+        let before = key.as_ref().and_then(|key| self.keys.get(key));
+        match before.filter(|held| call.at.since(held.at) < KEY_LIVES) {
+            Some(before) if before.body == body => {
+                return Err(Refused {
+                    accepted_request_id: Some(before.request_id.clone()),
+                    ..Refused::new(409, "The retry key is already accepted")
+                });
             }
-            let key = (call.channel.clone(), key.to_ascii_lowercase());
-            let before = self.keys.get(&key).filter(|held| call.at.since(held.at) < KEY_LIVES);
-            match before {
-                Some(before) if before.body == body => {
-                    return Err(Refused {
-                        accepted_request_id: Some(before.request_id.clone()),
-                        ..Refused::new(409, "The retry key is already accepted")
-                    });
-                }
-                // LINE asks for the same body; a stand-in that is silent here would hide a bug.
-                Some(_) => {
-                    return Err(Refused::new(400, "The retry key was used with another body"));
-                }
-                None => {}
-            }
-            let seen = self.seen(call, Way::Push, user, texts, None);
+            // LINE asks for the same body; a stand-in that is silent here would hide a bug.
+            Some(_) => return Err(Refused::new(400, "The retry key was used with another body")),
+            None => {}
+        }
+        self.may_fail()?;
+        let seen = self.seen(call, Way::Push, user, texts, None);
+        if let Some(key) = key {
             let request_id = seen.request_id.clone();
             self.keys.insert(key, Accepted { at: call.at, body, request_id });
-            return Ok(seen);
         }
-        Ok(self.seen(call, Way::Push, user, texts, None))
+        Ok((seen, reach == Reach::Friend))
+    }
+
+    /// A 500 that stored nothing.
+    fn may_fail(&mut self) -> Result<(), Refused> {
+        if self.happens(self.faults.failed_percent) {
+            return Err(Refused::new(500, "Internal Server Error"));
+        }
+        Ok(())
+    }
+
+    fn happens(&mut self, percent: u8) -> bool {
+        percent > 0 && self.draws.random_range(0..100) < percent
     }
 
     fn seen(
@@ -207,7 +268,7 @@ impl Platform {
         texts: Vec<String>,
         reply_token: Option<&str>,
     ) -> Seen {
-        let lost = self.faults.answer_lost_percent;
+        let answer_lost = self.happens(self.faults.answer_lost_percent);
         Seen {
             at: call.at.to_string(),
             channel: call.channel.clone(),
@@ -218,41 +279,47 @@ impl Platform {
             reply_token: reply_token.map(str::to_owned),
             traceparent: call.traceparent.map(str::to_owned),
             request_id: self.next_request_id(),
-            answer_lost: lost > 0 && self.draws.random_range(0..100) < lost,
+            answer_lost,
         }
     }
 
-    fn finish(&mut self, call: SendCall<'_>, outcome: Result<Seen, Refused>) -> Answer {
-        let counts = self.counts.entry(call.channel.clone()).or_default();
-        let seen = match outcome {
-            Ok(seen) => seen,
+    fn finish(&mut self, call: SendCall<'_>, outcome: Result<(Seen, bool), Refused>) -> Answer {
+        let (mut seen, delivered) = match outcome {
+            Ok(accepted) => accepted,
             Err(Refused { status, body, accepted_request_id }) => {
+                let counts = self.counts.entry(call.channel.clone()).or_default();
                 let repeated = status == 409;
                 counts.repeated += u64::from(repeated);
                 counts.refused += u64::from(!repeated);
                 let request_id = self.next_request_id();
-                return Answer { status, body, request_id, accepted_request_id };
+                return Answer { status, body: body.to_string(), request_id, accepted_request_id };
             }
         };
+        let (status, body) = if seen.answer_lost {
+            (500, json!({"message": "Internal Server Error"}).to_string())
+        } else if self.happens(self.faults.malformed_percent) {
+            seen.answer_lost = true;
+            (200, "{\"sentMessages\":[".to_owned())
+        } else {
+            let ids = (0..seen.texts.len()).map(|index| json!({"id": index.to_string()}));
+            (200, json!({"sentMessages": ids.collect::<Vec<_>>()}).to_string())
+        };
+        let counts = self.counts.entry(call.channel.clone()).or_default();
         let reply = seen.way == Way::Reply;
         counts.accepted += 1;
         counts.replies += u64::from(reply);
         counts.pushes += u64::from(!reply);
         counts.pushes_without_key += u64::from(!reply && seen.retry_key.is_none());
+        counts.undelivered += u64::from(!delivered);
         counts.answers_lost += u64::from(seen.answer_lost);
-        let sent: Vec<_> = seen
-            .texts
-            .iter()
-            .enumerate()
-            .map(|(index, _)| json!({"id": index.to_string()}))
-            .collect();
-        let (status, body) = if seen.answer_lost {
-            (500, json!({"message": "Internal Server Error"}))
-        } else {
-            (200, json!({"sentMessages": sent}))
-        };
         let request_id = seen.request_id.clone();
-        self.seen.push(seen);
+        if delivered {
+            for text in &seen.texts {
+                let line = Line { at: call.at, by_person: false, text: text.clone() };
+                self.people.say(call.channel, &seen.user, line);
+            }
+            self.seen.push(seen);
+        }
         Answer { status, body, request_id, accepted_request_id: None }
     }
 
@@ -275,137 +342,8 @@ fn text<'a>(body: &'a Value, property: &str) -> Result<&'a str, Refused> {
 }
 
 fn texts(body: &Value) -> Result<Vec<String>, Refused> {
-    let messages = body.get("messages").and_then(Value::as_array);
-    let messages = messages.filter(|messages| (1..=MOST_MESSAGES).contains(&messages.len()));
-    let Some(messages) = messages else {
-        return Err(Refused::field("messages", "Size must be between 1 and 5"));
-    };
-    let read = messages.iter().enumerate().map(|(index, message)| {
-        let refuse =
-            |field: &str, what| Refused::field(&format!("messages[{index}].{field}"), what);
-        if message.get("type").and_then(Value::as_str) != Some("text") {
-            return Err(refuse("type", "Must be text: this stand-in takes no other type yet"));
-        }
-        let text = message.get("text").and_then(Value::as_str).unwrap_or_default();
-        match text.encode_utf16().count() {
-            0 => Err(refuse("text", "May not be empty")),
-            1..=MOST_UTF16_UNITS => Ok(text.to_owned()),
-            _ => Err(refuse("text", "Length must be between 0 and 5000")),
-        }
-    });
-    read.collect()
+    message::read(body).map_err(|wrong| Refused::field(&wrong.property, wrong.message))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "123e4567-e89b-12d3-a456-426614174000";
-
-    fn channel(id: &str) -> ChannelId {
-        id.parse().unwrap()
-    }
-
-    fn body(to: &str, text: &str) -> Vec<u8> {
-        serde_json::to_vec(&api::Push::texts(to, &[text.to_owned()])).unwrap()
-    }
-
-    fn push(platform: &mut Platform, body: &[u8], retry_key: Option<&str>, at: i64) -> Answer {
-        let (channel, at) = (channel("line-07"), At::from_millis(at));
-        platform.push(SendCall { channel: &channel, body, retry_key, traceparent: None, at })
-    }
-
-    fn reply(platform: &mut Platform, channel_id: &str, token: &str, at: i64) -> Answer {
-        let (channel, at) = (channel(channel_id), At::from_millis(at));
-        let body = serde_json::to_vec(&api::Reply::texts(token, &["hi".to_owned()])).unwrap();
-        let call =
-            SendCall { channel: &channel, body: &body, retry_key: None, traceparent: None, at };
-        platform.reply(call)
-    }
-
-    #[test]
-    fn a_retry_key_sends_once_a_day() {
-        let mut platform = Platform::new(Faults::default());
-        let first = push(&mut platform, &body("U1", "hi"), Some(KEY), 0);
-        assert_eq!(first.status, 200);
-        let again = push(&mut platform, &body("U1", "hi"), Some(KEY), 86_399_999);
-        assert_eq!(again.status, 409);
-        assert_eq!(again.accepted_request_id, Some(first.request_id));
-        assert_eq!(push(&mut platform, &body("U1", "ho"), Some(KEY), 1).status, 400);
-        assert_eq!(push(&mut platform, &body("U1", "hi"), Some("no uuid"), 1).status, 400);
-        assert_eq!(platform.ledger().doubled, 0);
-        assert_eq!(push(&mut platform, &body("U1", "hi"), Some(KEY), 86_400_000).status, 200);
-        let ledger = platform.ledger();
-        assert_eq!((ledger.doubled, ledger.totals.repeated, ledger.totals.refused), (1, 1, 2));
-    }
-
-    #[test]
-    fn a_reply_token_answers_once_within_a_minute_and_only_for_its_account() {
-        let mut platform = Platform::new(Faults::default());
-        for (token, at) in [("r1", 0), ("r2", 0), ("r1", 59_000)] {
-            platform.issue_reply_token(token, &channel("line-07"), "U1", At::from_millis(at));
-        }
-        assert_eq!(reply(&mut platform, "line-08", "r1", 1).status, 400);
-        assert_eq!(reply(&mut platform, "line-07", "r1", 1).status, 200);
-        let again = reply(&mut platform, "line-07", "r1", 2);
-        assert_eq!(again.body["message"], api::INVALID_REPLY_TOKEN);
-        assert_eq!(reply(&mut platform, "line-07", "r2", 60_000).status, 400);
-        assert_eq!(reply(&mut platform, "line-07", "r3", 1).status, 400);
-        let ledger = platform.ledger();
-        assert_eq!((ledger.totals.replies, ledger.messages[0].user.as_str()), (1, "U1"));
-    }
-
-    #[test]
-    fn a_reply_takes_no_retry_key() {
-        let mut platform = Platform::new(Faults::default());
-        platform.issue_reply_token("r1", &channel("line-07"), "U1", At::from_millis(0));
-        let (channel, body) = (
-            channel("line-07"),
-            serde_json::to_vec(&api::Reply::texts("r1", &["hi".to_owned()])).unwrap(),
-        );
-        let at = At::from_millis(1);
-        let call = SendCall {
-            channel: &channel,
-            body: &body,
-            retry_key: Some(KEY),
-            traceparent: None,
-            at,
-        };
-        assert_eq!(platform.reply(call).status, 400);
-        assert_eq!(platform.reply(SendCall { retry_key: None, ..call }).status, 200);
-    }
-
-    #[test]
-    fn what_line_refuses_is_refused() {
-        let mut platform = Platform::new(Faults::default());
-        let most = "𝄞".repeat(2_500);
-        assert_eq!(push(&mut platform, &body("U1", &most), None, 0).status, 200);
-        for (body, property) in [
-            (body("U1", &format!("{most}x")), "messages[0].text"),
-            (body("U1", ""), "messages[0].text"),
-            (body("", "hi"), "to"),
-            (br#"{"to":"U1"}"#.to_vec(), "messages"),
-            (br#"{"to":"U1","messages":[]}"#.to_vec(), "messages"),
-            (br#"{"to":"U1","messages":[{"type":"hologram"}]}"#.to_vec(), "messages[0].type"),
-        ] {
-            let answer = push(&mut platform, &body, None, 0);
-            assert_eq!(
-                (answer.status, &answer.body["details"][0]["property"]),
-                (400, &json!(property))
-            );
-        }
-        assert_eq!(push(&mut platform, b"{", None, 0).status, 400);
-        assert_eq!(push(&mut platform, b"7", None, 0).status, 400);
-        assert_eq!(platform.ledger().totals.pushes_without_key, 1);
-    }
-
-    #[test]
-    fn a_lost_answer_was_seen() {
-        let mut platform = Platform::new(Faults { seed: 7, answer_lost_percent: 100 });
-        assert_eq!(push(&mut platform, &body("U1", "hi"), Some(KEY), 0).status, 500);
-        assert_eq!(push(&mut platform, &body("U1", "hi"), Some(KEY), 1).status, 409);
-        let ledger = platform.ledger();
-        assert_eq!((ledger.messages.len(), ledger.totals.answers_lost), (1, 1));
-        assert!(ledger.messages[0].answer_lost);
-    }
-}
+mod tests;

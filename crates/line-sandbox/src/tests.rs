@@ -84,6 +84,7 @@ impl Server {
 #[tokio::test]
 async fn a_push_with_a_retry_key_is_seen_once() {
     let server = Server::start().await;
+    server.sandbox.platform().befriend(&"line-07".parse().unwrap(), "U1", true);
     let push = |token| {
         server
             .call(api::PUSH_PATH, token, &api::Push::texts("U1", &["維修完成".to_owned()]))
@@ -200,8 +201,92 @@ async fn a_day_arrives_whole_signed_and_with_duplicates() {
     assert_eq!(events.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len(), 40);
     assert!(events.len() > 40);
     assert!(events.iter().any(|(_, is_redelivery)| *is_redelivery));
+    // The ledger tells by the event's id what was answered 200, and how often.
+    let ledger = server.ledger().await;
+    let told: Vec<_> = ledger.events.values().flatten().collect();
+    assert_eq!(told.len(), 40);
+    for (id, times) in told {
+        let came = events.iter().filter(|(known, _)| known == id).count();
+        assert_eq!(usize::try_from(*times).unwrap(), came, "{id}");
+    }
+    assert_eq!(ledger.events_repeated(), summary.events_repeated);
 
     let bad = serde_json::json!({"webhook_base": base, "redeliver_percent": 101});
     assert_eq!(server.client.post(&url).json(&bad).send().await.unwrap().status(), 400);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_chat_shows_both_sides_and_ends_with_the_block() {
+    let server = Server::start().await;
+    let channel: ChannelId = "line-07".parse().unwrap();
+    let event = |what: &str, token: &str| {
+        format!(
+            r#"{{"type":{what},"mode":"active","timestamp":1,"replyToken":"{token}",
+               "source":{{"type":"user","userId":"U1"}}}}"#
+        )
+    };
+    let say = async |events: String| {
+        let body = format!(r#"{{"destination":"U07","events":[{events}]}}"#);
+        let request = crate::DeliverRequest {
+            webhook_base: "http://127.0.0.1:9".to_owned(),
+            channel: channel.clone(),
+            body,
+        };
+        // Nobody listens there: what people did is so nevertheless.
+        assert_eq!(server.sandbox.deliver_body(&request).await, Ok(0));
+    };
+    let text = r#""message","message":{"type":"text","id":"1","text":"<手錶> 壞了"}"#;
+    say([event(r#""follow""#, "r0"), event(text, "r1")].join(",")).await;
+    let call = server.call(
+        api::REPLY_PATH,
+        "token-07",
+        &api::Reply::texts("r1", &["已為您建立維修單".to_owned()]),
+    );
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    say(event(r#""unfollow""#, "r2")).await;
+    let push = server.call(api::PUSH_PATH, "token-07", &api::Push::texts("U1", &["x".to_owned()]));
+    assert_eq!(push.send().await.unwrap().status(), 200);
+
+    let page = async |path: &str| {
+        let answer = server.client.get(format!("{}{path}", server.base)).send().await.unwrap();
+        assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+        answer.text().await.unwrap()
+    };
+    let chat = page("/sandbox/chat/line-07/U1").await;
+    let places: Vec<_> =
+        ["[adds the account]", "&lt;手錶&gt; 壞了", "已為您建立維修單", "[blocks the account]"]
+            .map(|text| chat.find(text).unwrap_or_else(|| panic!("{text} in {chat}")))
+            .into();
+    assert!(places.is_sorted(), "{chat}");
+    assert!(page("/sandbox/chats").await.contains("chat/line-07/U1"));
+    let ledger = server.ledger().await;
+    assert_eq!((ledger.messages.len(), ledger.totals.undelivered), (1, 1));
+    assert!(ledger.events.is_empty(), "no delivery was answered 2xx");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn an_incumbent_counts_the_same_bytes_with_the_same_signature() {
+    let server = Server::start().await;
+    let channel: ChannelId = "line-07".parse().unwrap();
+    // The incumbent is a receiver of webhooks too, so what is sent there was taken and has come.
+    let body = r#"{ "destination":"U07", "events":[] }"#;
+    let signed = signature::sign("secret-07", body.as_bytes());
+    server.sandbox.webhooks().took(&channel, &signed, []);
+    let relay = async |channel: &str, body: &str, signature: &str| {
+        let url = format!("{}/sandbox/incumbent/{channel}", server.base);
+        let call = server.client.post(url).header(signature::HEADER, signature);
+        call.body(body.to_owned()).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(relay("line-07", body, &signed).await, 200);
+    assert_eq!(relay("line-07", body, &signed).await, 200);
+    assert_eq!(relay("line-07", &body.replace(' ', ""), &signed).await, 401);
+    let never_sent = r#"{"destination":"U07","events":[]}"#;
+    let own = signature::sign("secret-07", never_sent.as_bytes());
+    assert_eq!(relay("line-07", never_sent, &own).await, 200);
+    assert_eq!(relay("line-99", body, &signed).await, 404);
+    let relayed = server.ledger().await.incumbents[&channel];
+    assert_eq!(relayed, crate::Relayed { taken: 1, came: 1, repeated: 1, strange: 2 });
     server.end().await;
 }

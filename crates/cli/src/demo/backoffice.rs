@@ -13,7 +13,7 @@ use super::stage::Stage;
 use crate::operator::{call, connect};
 
 /// How many cases one unit has in work.
-const WORKERS: usize = 16;
+const WORKERS: usize = 64;
 /// A case takes from so long to four times as long, by the clock of the day.
 const LEAST_WORK: Duration = Duration::from_secs(20);
 

@@ -9,8 +9,10 @@ use mainstem_proto::wire::routing::ListCasesRequest;
 use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
+use super::feed::Feed;
 use super::progress::Progress;
 use super::stage::Stage;
+use super::systems::Teller;
 use crate::report;
 
 /// Of 100 deliveries so many come a second time.
@@ -22,43 +24,66 @@ const MERGED: usize = 2;
 const DESK_OPENS_AT: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What customers do, and what a person at the central desk does meanwhile.
-#[derive(Clone, Copy)]
-pub(super) struct Day {
-    pub(super) events: u64,
-    pub(super) seed: u64,
+/// What customers do, what other systems tell, and what a person at the central desk does meanwhile.
+pub(super) struct Day<'a> {
+    stage: &'a Stage,
+    feed: &'a Feed,
+    pub(super) teller: Teller,
 }
 
-impl Day {
-    /// Lets the stand-in of LINE send the day, and tells how far it is.
-    pub(super) async fn play(&self, stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
-        let events = usize::try_from(self.events)?;
-        let request = PlayRequest {
-            webhook_base: format!("http://{}", stage.running.webhooks),
-            seed: self.seed,
-            events,
-            users: (events / 5).max(1),
-            redeliver_percent: REDELIVER_PERCENT,
-        };
-        let play = async {
-            let client = reqwest::Client::builder().no_proxy().build()?;
-            let url = format!("{}/sandbox/play", stage.line);
-            let answer = client.post(&url).json(&request).send().await?.error_for_status()?;
-            anyhow::Ok(answer.json::<Played>().await?)
+impl<'a> Day<'a> {
+    pub(super) fn new(stage: &'a Stage, feed: &'a Feed) -> anyhow::Result<Self> {
+        let base = format!("http://{}", stage.running.webhooks);
+        let keys = super::feed::keys(&stage.secret, &feed.systems);
+        let teller = Teller::new(base, stage.process.clock.clone(), keys)?;
+        Ok(Self { stage, feed, teller })
+    }
+
+    /// Sends all of the day, and tells how far it is.
+    pub(super) async fn play(&self, progress: &Progress) -> anyhow::Result<()> {
+        let all = async {
+            tokio::try_join!(self.chats(), self.teller.tell(&self.feed.systems), async {
+                let sent = self.feed.bodies.send(self.stage).await;
+                sent.context("the recorded webhooks are not taken")
+            })
         };
         let watch = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                if let Ok(played) = report::get::<Played>(&stage.line, "progress").await {
-                    let Played { events_delivered, events, .. } = played;
-                    progress.say(&format!("{events_delivered} of {events} events taken"));
+                if let Ok(played) = report::get::<Played>(&self.stage.line, "progress").await {
+                    let taken = played.events_delivered + self.teller.told();
+                    progress.say(&format!("{taken} of {} events taken", self.feed.count()));
                 }
             }
         };
-        let played = tokio::select! {
-            played = play => played.context("the stand-in of LINE cannot play the day")?,
-            () = watch => return Ok(()),
+        tokio::select! {
+            played = all => played.map(|_| ()),
+            () = watch => Ok(()),
+        }
+    }
+
+    /// Lets the stand-in of LINE send what people do there.
+    async fn chats(&self) -> anyhow::Result<()> {
+        let Feed { seed, line_events, minutes, .. } = *self.feed;
+        let events = usize::try_from(line_events)?;
+        let example = &self.stage.example;
+        let request = PlayRequest {
+            webhook_base: format!("http://{}", self.stage.running.webhooks),
+            seed,
+            events,
+            users: (events / 5).max(1),
+            redeliver_percent: REDELIVER_PERCENT,
+            minutes,
+            entry: example.entry.as_ref().map(|entry| entry.channel.clone()),
+            brands: example.brands.keys().map(ToString::to_string).collect(),
         };
+        let play = async {
+            let client = reqwest::Client::builder().no_proxy().build()?;
+            let url = format!("{}/sandbox/play", self.stage.line);
+            let answer = client.post(&url).json(&request).send().await?.error_for_status()?;
+            anyhow::Ok(answer.json::<Played>().await?)
+        };
+        let played = play.await.context("the stand-in of LINE cannot play the day")?;
         if played.failed > 0 {
             bail!("ingress did not take {} of {} deliveries", played.failed, played.deliveries);
         }
@@ -66,8 +91,9 @@ impl Day {
     }
 
     /// Gives some customers a phone number and finds out that some are the same person, over gRPC.
-    pub(super) async fn desk(&self, stage: &Stage) -> anyhow::Result<()> {
-        if self.events < DESK_OPENS_AT {
+    pub(super) async fn desk(&self) -> anyhow::Result<()> {
+        let stage = self.stage;
+        if self.feed.line_events < DESK_OPENS_AT {
             return Ok(());
         }
         let mut routing = RoutingServiceClient::new(channel(stage.running.routing.grpc).await?);

@@ -1,5 +1,6 @@
 //! The files that a deployment has, for one day on one machine.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 
@@ -7,8 +8,8 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mainstem_bus::sha256_hex;
-use mainstem_domain::At;
 use mainstem_domain::configuration::{ChannelKind, Configuration};
+use mainstem_domain::{At, ChannelId};
 
 /// Everything secret in one run follows from this, so nothing secret is ever the same twice.
 pub(super) struct Secret(String);
@@ -55,13 +56,23 @@ pub(super) fn callers(secret: &Secret, example: &Configuration) -> String {
     text
 }
 
+/// The key with which a shop, a till or a phone desk signs.
+pub(super) fn source_key(secret: &Secret, id: &ChannelId) -> String {
+    secret.of(&format!("{id}/secret"))
+}
+
 /// The credentials of every channel. Each third brand has a LINE provider of its own; shops, tills and
-/// phone desks sign by Standard Webhooks.
-pub(super) fn channels(secret: &Secret, example: &Configuration) -> String {
+/// phone desks sign by Standard Webhooks. `destinations` are the accounts' own ids where they are
+/// given: whose bodies were recorded elsewhere has to be who they name.
+pub(super) fn channels(
+    secret: &Secret,
+    example: &Configuration,
+    destinations: &BTreeMap<ChannelId, String>,
+) -> String {
     let mut text = String::new();
     for (id, channel) in &example.channels {
         if channel.kind != ChannelKind::Line {
-            let key = STANDARD.encode(secret.of(&format!("{id}/secret")));
+            let key = STANDARD.encode(source_key(secret, id));
             let _ = writeln!(text, "[sources.{id}]\nsecret = \"whsec_{key}\"\n");
             continue;
         }
@@ -70,10 +81,11 @@ pub(super) fn channels(secret: &Secret, example: &Configuration) -> String {
             .keys()
             .position(|brand| Some(brand) == channel.brand.as_ref())
             .unwrap_or(0);
-        let account = &sha256_hex(id.as_str().as_bytes())[..32];
+        let made = format!("U{}", &sha256_hex(id.as_str().as_bytes())[..32]);
+        let account = destinations.get(id).unwrap_or(&made);
         let _ = writeln!(
             text,
-            "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = \"U{account}\"\n\
+            "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = {account:?}\n\
              secret = \"{}\"\naccess_token = \"{}\"\n",
             number % 3,
             secret.of(&format!("{id}/secret")),
@@ -138,8 +150,13 @@ mod tests {
         let secret = Secret("x".to_owned());
         let example = crate::tree::merge(&super::super::stage::example()).unwrap();
         Callers::parse(&callers(&secret, &example)).unwrap();
-        let read = Channels::parse(&channels(&secret, &example)).unwrap();
+        let account = ("line-entry".parse().unwrap(), "Uab01".to_owned());
+        let channels = channels(&secret, &example, &[account].into());
+        let read = Channels::parse(&channels).unwrap();
         assert_eq!(read.iter().count() + read.sources().count(), example.channels.len());
+        assert!(channels.contains("[channels.line-entry]"), "{channels}");
+        assert!(channels.contains("destination = \"Uab01\""), "{channels}");
+        assert!(channels.contains("[sources.shop-web]\nsecret = \"whsec_"), "{channels}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a \"b\".toml");
         let places = Places {

@@ -3,13 +3,14 @@ use std::time::Duration;
 use anyhow::bail;
 use mainstem_bus::Position;
 use mainstem_bus::nats::{Bus, Log};
-use mainstem_bus::topology::{CUSTOMER, INBOUND, OUTBOX, QUEUES, ROUTING};
+use mainstem_bus::topology::{CUSTOMER, INBOUND, OUTBOX, QUEUES, RELAY, ROUTING};
 use mainstem_proto::wire::engine::{GetStatusRequest, GetStatusResponse};
 use mainstem_proto::wire::routing::{CaseState, ListCasesRequest, ListCasesResponse};
 
+use super::feed::Feed;
 use super::progress::Progress;
 use super::stage::Stage;
-use crate::report::{self, Seen};
+use crate::report::{self, Tally};
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// A small day takes seconds; a large one is given a second more for each so many events.
@@ -23,20 +24,26 @@ const READERS: [(&str, &[&str]); 3] = [
     ("notification", &[CUSTOMER, ROUTING]),
 ];
 
-/// Waits until nobody has anything left to do.
-pub(super) async fn wait(stage: &Stage, progress: &Progress, events: u64) -> anyhow::Result<()> {
+/// Waits until nobody has anything left to do, and gives the tally of what the streams hold then.
+pub(super) async fn wait(stage: &Stage, progress: &Progress, feed: &Feed) -> anyhow::Result<Tally> {
     let mut waits_for = Vec::new();
     let waiting = async {
         loop {
             waits_for = look(stage).await?;
             if waits_for.is_empty() {
-                return anyhow::Ok(());
+                progress.say("reading the streams");
+                let tally = report::read(&stage.operator.bus, feed.tally()).await?;
+                // The broker copies to OUTBOX a moment later, so an empty one says little.
+                match tally.waiting() {
+                    0 => return anyhow::Ok(tally),
+                    waiting => waits_for.push(format!("{waiting} messages are to be sent")),
+                }
             }
             progress.say(&format!("waiting: {}", waits_for.join("; ")));
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    let patience = PATIENCE + Duration::from_secs(events / EVENTS_PER_SECOND);
+    let patience = PATIENCE + Duration::from_secs(feed.count() / EVENTS_PER_SECOND);
     match tokio::time::timeout(patience, waiting).await {
         Ok(quiet) => quiet,
         Err(_) => bail!("after {} s still waiting: {}", patience.as_secs(), waits_for.join("; ")),
@@ -71,17 +78,9 @@ async fn look(stage: &Stage) -> anyhow::Result<Vec<String>> {
             waits_for.push(format!("{} cases are {name}", found.cases.len()));
         }
     }
-    for stream in [QUEUES, OUTBOX] {
+    for stream in [QUEUES, OUTBOX, RELAY] {
         if end(&operator.bus, stream).await?.1 > 0 {
             waits_for.push(format!("{stream} is not empty"));
-        }
-    }
-    // The broker copies to OUTBOX a moment later, so an empty one says little. Only now, because
-    // it reads everything.
-    if waits_for.is_empty() {
-        let report = report::report(&operator.bus, Seen::default()).await?;
-        if report.deliveries_waiting > 0 {
-            waits_for.push(format!("{} messages are to be sent", report.deliveries_waiting));
         }
     }
     Ok(waits_for)

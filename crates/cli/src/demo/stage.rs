@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use mainstem_domain::At;
-use mainstem_domain::configuration::Configuration;
+use mainstem_domain::configuration::{Channel, ChannelKind, Configuration, Mode};
 use mainstem_runtime::Process;
 use mainstem_runtime::config::Config;
 use mainstem_runtime::service::wall_clock;
@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use super::broker;
 use super::child::Program;
+use super::feed::Feed;
 use super::files::{self, Places, Secret};
 use crate::operator::{Operator, connect};
 use crate::{provision, tree, up};
@@ -54,12 +55,41 @@ pub(super) fn example() -> Vec<tree::File> {
     .into()
 }
 
+/// How many of the example's accounts are being moved on this day.
+const IN_SHADOW: usize = 3;
+
+/// The example as the demo applies it: a few accounts are in shadow. Where their incumbents are is
+/// known once the stand-in of LINE listens.
+pub(super) fn directory() -> anyhow::Result<Configuration> {
+    let mut example = tree::merge(&example())?;
+    let lives = |channel: &&mut Channel| {
+        channel.kind == ChannelKind::Line && channel.mode == Mode::Live && channel.store.is_some()
+    };
+    for channel in example.channels.values_mut().filter(lives).step_by(25).take(IN_SHADOW) {
+        channel.mode = Mode::Shadow;
+    }
+    Ok(example)
+}
+
+fn name_incumbents(example: &mut Configuration, line: &str) {
+    for (id, channel) in &mut example.channels {
+        if channel.mode == Mode::Shadow {
+            channel.incumbent = Some(format!("{line}/sandbox/incumbent/{id}"));
+        }
+    }
+}
+
 impl Stage {
     /// Starts the broker, the stand-in of LINE, and every service.
-    pub(super) async fn set(nats_server: &Path, sandbox: &Path, seed: u64) -> anyhow::Result<Self> {
+    pub(super) async fn set(
+        nats_server: &Path,
+        sandbox: &Path,
+        example: Configuration,
+        feed: &Feed,
+    ) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("mainstem-demo-").context("cannot make a folder")?;
         log_to(&folder.path().join("services.log"))?;
-        match Box::pin(Self::set_in(&folder, nats_server, sandbox, seed)).await {
+        match Box::pin(Self::set_in(&folder, nats_server, sandbox, example, feed)).await {
             Ok(stage) => Ok(Self { folder: Some(folder), ..stage }),
             Err(error) => {
                 keep_logs(folder);
@@ -72,7 +102,8 @@ impl Stage {
         folder: &TempDir,
         nats_server: &Path,
         sandbox: &Path,
-        seed: u64,
+        mut example: Configuration,
+        feed: &Feed,
     ) -> anyhow::Result<Self> {
         let folder = folder.path();
         let write = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
@@ -81,15 +112,17 @@ impl Stage {
                 .with_context(|| format!("cannot write {}", path.display()))?;
             Ok(path)
         };
-        let example = tree::merge(&example())?;
+        feed.bodies.add_channels(&mut example);
         let secret = Secret::new()?;
         let clock = files::clock(now());
-        let channels = write("channels.toml", &files::channels(&secret, &example))?;
+        let destinations = &feed.bodies.destinations;
+        let channels = write("channels.toml", &files::channels(&secret, &example, destinations))?;
         let callers = write("callers.toml", &files::callers(&secret, &example))?;
         let clock_file = write("clock.toml", &clock)?;
 
         let (broker, nats) = broker::start(nats_server, folder, &secret).await?;
-        let (platform, line) = platform(sandbox, folder, &channels, &clock_file, seed).await?;
+        let (platform, line) = platform(sandbox, folder, &channels, &clock_file, feed.seed).await?;
+        name_incumbents(&mut example, &line);
         let places = Places { nats: &nats, line: &line, callers: &callers, channels: &channels };
         let config = write("mainstem.toml", &files::config(&secret, &clock, &places))?;
         let config = Config::load(Some(&config), std::iter::empty())?;
@@ -144,6 +177,8 @@ impl Stage {
              \n  identity-merge  {}  (gRPC with reflection)\
              \n  routing         {}\
              \n  notification    {}\
+             \n  other systems   http://{webhooks}/events/<channel>\
+             \n  chats           {line}/sandbox/chats  (as people see them)\
              \n  stand-in LINE   {line}/sandbox/ledger\
              \n  configuration   mainstem --config {} status\
              \n  log             {}\n\

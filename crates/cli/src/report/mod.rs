@@ -2,17 +2,20 @@
 
 mod tally;
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use mainstem_bus::Position;
 use mainstem_bus::nats::{Bus, Log, ReadError};
 use mainstem_bus::topology::{CUSTOMER, DEADLETTER, INBOUND, NOTIFICATION, ROUTING};
-use mainstem_line_sandbox::{Ledger, Progress};
+use mainstem_domain::ChannelId;
+use mainstem_line_sandbox::Ledger;
 use mainstem_runtime::Config;
 
 use crate::operator::Operator;
 use crate::table::table;
 
-pub(crate) use tally::{Report, Seen, Tally};
+pub(crate) use tally::{Delivered, Report, Seen, Tally};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,23 +31,22 @@ impl Args {
     pub(crate) async fn run(&self, config: &Config) -> anyhow::Result<()> {
         let operator = Operator::connect(config).await?;
         let seen = match &self.sandbox {
-            Some(url) => seen(url).await?,
+            Some(url) => seen(&get(url, "ledger").await?, |_| false),
             None => Seen::default(),
         };
-        let report = report(&operator.bus, seen).await?;
+        let report = read(&operator.bus, Tally::default()).await?.finish(&seen);
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
-            print!("{}", shown(&report));
+            print!("{}", shown(&report, &[]));
         }
         Ok(())
     }
 }
 
-/// Reads every stream from its start to the end that it has now. Read in the order in which a
-/// message goes through them, so that no effect is seen without its cause.
-pub(crate) async fn report(bus: &Bus, seen: Seen) -> anyhow::Result<Report> {
-    let mut tally = Tally::default();
+/// Reads every stream once, from its start to the end that it has now. Read in the order in which
+/// a message goes through them, so that no effect is seen without its cause.
+pub(crate) async fn read(bus: &Bus, mut tally: Tally) -> anyhow::Result<Tally> {
     for stream in [INBOUND, CUSTOMER, ROUTING, NOTIFICATION, DEADLETTER] {
         let mut log = Log::open(bus, stream, Position::default()).await?;
         let (_, last) = log.end().await?;
@@ -61,18 +63,30 @@ pub(crate) async fn report(bus: &Bus, seen: Seen) -> anyhow::Result<Report> {
             }
         }
     }
-    Ok(tally.finish(seen))
+    Ok(tally)
 }
 
-/// What the stand-in of LINE knows.
-pub(crate) async fn seen(sandbox: &str) -> anyhow::Result<Seen> {
-    let ledger: Ledger = get(sandbox, "ledger").await?;
-    let progress: Progress = get(sandbox, "progress").await?;
-    Ok(Seen {
-        // The first misses what went out once by reply and once by push.
-        doubled: ledger.doubled.max(ledger.doubled_by_trace),
-        events_repeated: progress.events_repeated,
-    })
+/// What the stand-in of LINE knows. `in_shadow` says which channels owe their incumbents what they
+/// took.
+pub(crate) fn seen(ledger: &Ledger, in_shadow: impl Fn(&ChannelId) -> bool) -> Seen {
+    let totals = ledger.totals;
+    let events = ledger.events.iter().flat_map(|(channel, events)| {
+        events.iter().map(|(id, times)| ((channel.to_string(), id.clone()), *times))
+    });
+    let owed = ledger.incumbents.iter().filter(|(channel, _)| in_shadow(channel));
+    Seen {
+        taken: events.collect(),
+        line: Some(Delivered {
+            accepted: totals.accepted,
+            replies: totals.replies,
+            pushes: totals.pushes.saturating_sub(totals.undelivered),
+            unseen: totals.undelivered,
+            // The first misses what went out once by reply and once by push.
+            doubled: ledger.doubled.max(ledger.doubled_by_trace),
+        }),
+        relayed: ledger.incumbents.values().map(|relayed| relayed.came).sum(),
+        not_relayed: owed.map(|(_, relayed)| relayed.taken.saturating_sub(relayed.came)).sum(),
+    }
 }
 
 pub(crate) async fn get<T: serde::de::DeserializeOwned>(
@@ -86,25 +100,34 @@ pub(crate) async fn get<T: serde::de::DeserializeOwned>(
     answer.json().await.with_context(|| format!("{url} is no sandbox of this version"))
 }
 
-/// The report for people.
-pub(crate) fn shown(report: &Report) -> String {
+/// The report for people, with what else its reader asked of the streams.
+pub(crate) fn shown(report: &Report, asked: &[(&str, u64)]) -> String {
     let row = |name: &str, count: u64| vec![name.to_owned(), count.to_string()];
+    let parts = |counts: &BTreeMap<String, u64>, before: &str| {
+        counts
+            .iter()
+            .map(|(name, count)| row(&format!("  {before}{name}"), *count))
+            .collect::<Vec<_>>()
+    };
     let mut rows = vec![row("events accepted", report.accepted)];
-    rows.extend(report.by_kind.iter().map(|(kind, count)| row(&format!("  {kind}"), *count)));
+    rows.extend(parts(&report.by_kind, "from "));
     rows.push(row("customers", report.customers));
     rows.push(row("  merged into another", report.merges));
     rows.push(row("cases opened", report.cases_by_queue.values().sum()));
-    rows.extend(
-        report.cases_by_queue.iter().map(|(queue, count)| row(&format!("  on {queue}"), *count)),
-    );
+    rows.extend(parts(&report.cases_by_queue, "on "));
     rows.extend([
         row("  resolved", report.cases_resolved),
         row("messages to customers", report.replies_delivered + report.pushes_delivered),
         row("  by reply", report.replies_delivered),
         row("  by push", report.pushes_delivered),
+        row("  pushed to one who blocked the account", report.pushes_unseen),
+        row("  suppressed: a shadow channel", report.suppressed),
         row("  still waiting", report.deliveries_waiting),
-        row("  suppressed", report.deliveries_suppressed),
         row("  failed", report.deliveries_failed),
+        row("webhooks relayed to incumbents", report.relayed),
+    ]);
+    rows.extend(asked.iter().map(|(name, count)| row(name, *count)));
+    rows.extend([
         row("duplicates dropped", report.duplicates_dropped),
         row("dead letters", report.dead_lettered),
         row("voided records", report.voided),

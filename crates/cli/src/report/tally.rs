@@ -6,8 +6,10 @@ use mainstem_bus::engine::kind;
 use mainstem_bus::record::header;
 use mainstem_bus::topology::{CUSTOMER, DEADLETTER, INBOUND, NOTIFICATION, ROUTING};
 use mainstem_bus::{Epoch, Machine, Stored, Unreadable};
+use mainstem_domain::configuration::ChannelKind;
+use mainstem_domain::identifier::Identifier;
 use mainstem_domain::notification::{Outcome, Way};
-use mainstem_domain::{CaseId, ItemId, identity, notification, routing};
+use mainstem_domain::{CaseId, CustomerId, ItemId, identity, notification, routing};
 use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
 use mainstem_routing::RoutingMachine;
@@ -20,8 +22,10 @@ use serde::Serialize;
 pub(crate) struct Report {
     /// Messages on INBOUND.
     pub(crate) accepted: u64,
-    /// The same by `ce-type`.
+    /// The same by the kind of their channel: `line`, `shop`, `till`, `phone`.
     pub(crate) by_kind: BTreeMap<String, u64>,
+    /// The same by `ce-type`.
+    pub(crate) by_type: BTreeMap<String, u64>,
     /// Customers that there are: created, less those absorbed by another.
     pub(crate) customers: u64,
     /// Customers absorbed by another.
@@ -30,23 +34,31 @@ pub(crate) struct Report {
     pub(crate) cases_by_queue: BTreeMap<String, u64>,
     /// Of these, resolved.
     pub(crate) cases_resolved: u64,
-    /// Items decided as replies that LINE took; a few of them as a push, when the right to reply
-    /// had run out.
+    /// Replies that somebody saw. Without the sandbox: items decided as replies that LINE took, a
+    /// few of them as a push, when the right to reply had run out.
     pub(crate) replies_delivered: u64,
-    /// Items decided as pushes that LINE took.
+    /// Pushes that somebody saw. Without the sandbox: items decided as pushes that LINE took.
     pub(crate) pushes_delivered: u64,
+    /// Pushes that LINE took and nobody saw: the person had blocked the account, or was never its
+    /// friend (only the sandbox knows of these).
+    pub(crate) pushes_unseen: u64,
     /// Items without an outcome.
     pub(crate) deliveries_waiting: u64,
     /// Requests that ended because nothing was to be said there.
-    pub(crate) deliveries_suppressed: u64,
+    pub(crate) suppressed: u64,
     /// Requests that ended without being delivered.
     pub(crate) deliveries_failed: u64,
+    /// Webhooks of shadow channels that their incumbents got, the same bytes with the same
+    /// signature (only the sandbox knows of these).
+    pub(crate) relayed: u64,
     /// Events that came again and left no second trace on CUSTOMER: stopped by the broker before
-    /// INBOUND (only the sandbox knows of these), or by identity-merge behind it.
+    /// INBOUND (only who sent them knows of these), or by identity-merge behind it.
     pub(crate) duplicates_dropped: u64,
     /// Messages on DEADLETTER.
     pub(crate) dead_lettered: u64,
-    /// Events of INBOUND that are neither on CUSTOMER nor dead-lettered.
+    /// Events that were answered 200, or are on INBOUND, and are neither on CUSTOMER nor
+    /// dead-lettered; items that LINE is said to have taken and has not; webhooks of a shadow
+    /// channel that its incumbent never got.
     pub(crate) lost: u64,
     /// Events that are on CUSTOMER twice, cases opened or queued twice, items queued twice, and
     /// messages that somebody saw twice (only the sandbox knows of these).
@@ -57,17 +69,39 @@ pub(crate) struct Report {
     pub(crate) voided: u64,
 }
 
-/// What only the stand-in of LINE knows.
-#[derive(Clone, Copy, Debug, Default)]
+/// What only those know who sent events, and who stands in for LINE.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Messages that somebody saw twice.
-    pub(crate) doubled: u64,
-    /// Events that were delivered to ingress a second time, and taken.
-    pub(crate) events_repeated: u64,
+    /// Each event that was answered 200, and how often: its channel, and its id there.
+    pub(crate) taken: Vec<(Source, u64)>,
+    /// What became of calls to LINE, if a stand-in for it was asked.
+    pub(crate) line: Option<Delivered>,
+    /// Webhooks that incumbents got.
+    pub(crate) relayed: u64,
+    /// Webhooks that were taken on shadow channels and that their incumbents never got.
+    pub(crate) not_relayed: u64,
 }
 
+/// Calls that the stand-in of LINE accepted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delivered {
+    /// All of them.
+    pub(crate) accepted: u64,
+    /// Replies.
+    pub(crate) replies: u64,
+    /// Pushes that somebody saw.
+    pub(crate) pushes: u64,
+    /// Pushes that nobody saw.
+    pub(crate) unseen: u64,
+    /// Messages that somebody saw twice.
+    pub(crate) doubled: u64,
+}
+
+/// What a message's kind ends with when ingress stored bytes that nobody understands.
+const UNREADABLE: &str = ".unreadable.v1";
+
 /// One event, wherever it stands: its channel and its id there.
-type Source = (String, String);
+pub(crate) type Source = (String, String);
 
 /// Counts messages one by one. Streams are to be given in the order in which messages go through
 /// them, each from its start.
@@ -77,6 +111,14 @@ pub(crate) struct Tally {
     epochs: BTreeMap<&'static str, Epoch>,
     /// First sequence on INBOUND, and the person on the channel.
     inbound: BTreeMap<Source, (u64, String)>,
+    /// The id on INBOUND of what its source knows by an id of its own.
+    own_ids: BTreeMap<Source, String>,
+    /// Sequences on INBOUND of what nobody understands.
+    unreadable: BTreeSet<u64>,
+    /// Identifiers whose owners are asked for at the end, and who has them.
+    asked: BTreeMap<String, Option<CustomerId>>,
+    absorbed: BTreeMap<CustomerId, CustomerId>,
+    sent: u64,
     placed: BTreeSet<Source>,
     /// The newest event of each person on each channel that CUSTOMER holds.
     newest: BTreeMap<(String, String), u64>,
@@ -89,6 +131,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// One that can tell at the end who owns these identifiers.
+    pub(crate) fn asking(identifiers: impl IntoIterator<Item = String>) -> Self {
+        let asked = identifiers.into_iter().map(|identifier| (identifier, None)).collect();
+        Self { asked, ..Self::default() }
+    }
+
     /// Takes in one message of a stream.
     ///
     /// # Errors
@@ -125,14 +173,23 @@ impl Tally {
     }
 
     fn inbound(&mut self, message: &Stored) {
-        self.report.accepted += 1;
         let record = &message.record;
-        *self.report.by_kind.entry(record.kind().to_owned()).or_default() += 1;
+        let mut words = record.subject.split('.');
+        let channel_kind = words.nth(1).unwrap_or_default();
+        let person = words.next_back().unwrap_or_default().to_owned();
+        self.report.accepted += 1;
+        *self.report.by_kind.entry(channel_kind.to_owned()).or_default() += 1;
+        *self.report.by_type.entry(record.kind().to_owned()).or_default() += 1;
         let header = |name| record.header(name).unwrap_or_default().to_owned();
-        let person = record.subject.rsplit('.').next().unwrap_or_default().to_owned();
-        self.inbound
-            .entry((header(header::CHANNEL), header(header::ID)))
-            .or_insert((message.sequence, person));
+        let (channel, id) = (header(header::CHANNEL), header(header::ID));
+        if record.kind().ends_with(UNREADABLE) {
+            self.unreadable.insert(message.sequence);
+        } else if channel_kind != ChannelKind::Line.name()
+            && let Some(own) = own_id(&record.body)
+        {
+            self.own_ids.insert((channel.clone(), own), id.clone());
+        }
+        self.inbound.entry((channel, id)).or_insert((message.sequence, person));
     }
 
     fn dead(&mut self, message: &Stored) {
@@ -148,14 +205,21 @@ impl Tally {
 
     fn customer(&mut self, event: identity::Event) {
         match event {
-            identity::Event::Created { .. } => self.report.customers += 1,
-            identity::Event::Merged { .. } => {
+            identity::Event::Created { customer, identifiers } => {
+                self.report.customers += 1;
+                for identifier in &identifiers {
+                    self.owns(customer, identifier);
+                }
+            }
+            identity::Event::Merged { survivor, absorbed } => {
+                self.absorbed.insert(absorbed, survivor);
                 self.report.customers = self.report.customers.saturating_sub(1);
                 self.report.merges += 1;
             }
-            identity::Event::Attached { .. }
-            | identity::Event::Suggested { .. }
-            | identity::Event::Conflicted { .. } => {}
+            identity::Event::Attached { customer, identifier } => {
+                self.owns(customer, &identifier);
+            }
+            identity::Event::Suggested { .. } | identity::Event::Conflicted { .. } => {}
             identity::Event::Channel { channel, event, .. } => {
                 let source = (channel.to_string(), event.to_string());
                 // INBOUND forgets after a while; CUSTOMER does not.
@@ -172,6 +236,40 @@ impl Tally {
                 }
             }
         }
+    }
+
+    fn owns(&mut self, customer: CustomerId, identifier: &Identifier) {
+        if !self.asked.is_empty()
+            && let Some(owner) = self.asked.get_mut(&identifier.to_string())
+        {
+            *owner = Some(customer);
+        }
+    }
+
+    /// Whether two of the identifiers that were asked for are one person's.
+    pub(crate) fn together(&self, one: &str, other: &str) -> bool {
+        let owner = |identifier: &str| {
+            let mut owner = (*self.asked.get(identifier)?)?;
+            while let Some(survivor) = self.absorbed.get(&owner) {
+                owner = *survivor;
+            }
+            Some(owner)
+        };
+        owner(one).is_some() && owner(one) == owner(other)
+    }
+
+    /// Whether an event is on CUSTOMER: by its channel, and its id there or at its source.
+    pub(crate) fn is_placed(&self, source: &Source) -> bool {
+        self.placed.contains(source)
+            || self
+                .own_ids
+                .get(source)
+                .is_some_and(|id| self.placed.contains(&(source.0.clone(), id.clone())))
+    }
+
+    /// Items that have no outcome yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        count(self.items.keys().filter(|item| !self.settled.contains(*item)))
     }
 
     fn routing(&mut self, event: routing::Event) {
@@ -195,10 +293,11 @@ impl Tally {
             notification::Event::Queued { id, item } => {
                 self.report.doubled += u64::from(self.items.insert(id, item.way).is_some());
             }
-            notification::Event::Suppressed { .. } => self.report.deliveries_suppressed += 1,
+            notification::Event::Suppressed { .. } => self.report.suppressed += 1,
             notification::Event::Failed { .. } => self.report.deliveries_failed += 1,
             notification::Event::Settled { id, outcome, .. } => {
                 self.settled.insert(id);
+                self.sent += u64::from(outcome == Outcome::Sent);
                 match (outcome, self.items.get(&id)) {
                     (Outcome::Failed { .. }, _) => self.report.deliveries_failed += 1,
                     (Outcome::Sent, Some(Way::Reply { .. })) => self.report.replies_delivered += 1,
@@ -211,19 +310,58 @@ impl Tally {
     }
 
     /// The report on all that was taken in.
-    pub(crate) fn finish(self, seen: Seen) -> Report {
-        let Self { mut report, inbound, placed, items, settled, dead, .. } = self;
-        let missing = inbound.iter().filter(|(source, (sequence, _))| {
-            !placed.contains(*source) && !dead.contains(&format!("{INBOUND}/{sequence}"))
+    pub(crate) fn finish(self, seen: &Seen) -> Report {
+        let is_dead = |sequence: u64| {
+            self.unreadable.contains(&sequence)
+                || self.dead.contains(&format!("{INBOUND}/{sequence}"))
+        };
+        let missing = self.inbound.iter().filter(|(source, (sequence, _))| {
+            !self.placed.contains(*source) && !is_dead(*sequence)
         });
-        report.lost = count(missing);
-        let copies = report.accepted - count(inbound.iter());
-        report.duplicates_dropped =
-            seen.events_repeated.max(copies).saturating_sub(self.doubled_on_customer);
-        report.doubled += self.doubled_on_customer + seen.doubled;
-        report.deliveries_waiting = count(items.keys().filter(|item| !settled.contains(*item)));
+        // Those on INBOUND are counted above.
+        let is_inbound = |source: &Source| {
+            self.inbound.contains_key(source) || self.own_ids.contains_key(source)
+        };
+        let broken = seen
+            .taken
+            .iter()
+            .filter(|(source, _)| !is_inbound(source) && !self.placed.contains(source));
+        let mut lost = count(missing) + count(broken) + seen.not_relayed;
+        let repeated: u64 = seen.taken.iter().map(|(_, times)| times.saturating_sub(1)).sum();
+        let copies = self.report.accepted - count(self.inbound.iter());
+        let waiting = self.waiting();
+        let mut report = self.report;
+        report.duplicates_dropped = repeated.max(copies).saturating_sub(self.doubled_on_customer);
+        report.doubled += self.doubled_on_customer;
+        report.deliveries_waiting = waiting;
+        report.relayed = seen.relayed;
+        if let Some(line) = seen.line {
+            lost += self.sent.saturating_sub(line.accepted);
+            report.doubled += line.doubled;
+            report.replies_delivered = line.replies;
+            report.pushes_delivered = line.pushes;
+            report.pushes_unseen = line.unseen;
+        }
+        report.lost = lost;
         report
     }
+}
+
+/// The id that a shop, a till or a phone desk gave its event: it stands in the CloudEvent that is
+/// kept. LINE's events carry theirs in the header already.
+fn own_id(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        raw: Raw,
+    }
+    #[derive(serde::Deserialize)]
+    struct Raw {
+        id: String,
+        #[serde(rename = "specversion")]
+        _is_cloud_event: serde::de::IgnoredAny,
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    Some(body.raw.id)
 }
 
 fn count(items: impl Iterator) -> u64 {

@@ -52,9 +52,14 @@ impl World {
     }
 
     fn inbound(&mut self, channel: &str, person: &str, id: &str) {
-        let kind = "mainstem.channel.line.message.v1";
-        let headers = [(header::TYPE, kind), (header::CHANNEL, channel), (header::ID, id)];
-        self.store(INBOUND, &["in", person].join("."), &headers, "{}");
+        self.inbound_of("line.message", channel, person, id, "{}");
+    }
+
+    fn inbound_of(&mut self, what: &str, channel: &str, person: &str, id: &str, body: &str) {
+        let kind = format!("mainstem.channel.{what}.v1");
+        let headers = [(header::TYPE, kind.as_str()), (header::CHANNEL, channel), (header::ID, id)];
+        let (channel_kind, _) = what.split_once('.').unwrap();
+        self.store(INBOUND, &["in", channel_kind, channel, person].join("."), &headers, body);
     }
 
     fn identity(&mut self, epoch: &str, event: &identity::Event) {
@@ -79,7 +84,7 @@ impl World {
     }
 
     fn finish(self) -> Report {
-        self.tally.finish(Seen::default())
+        self.tally.finish(&Seen::default())
     }
 }
 
@@ -143,7 +148,8 @@ fn a_good_day_has_nothing_that_should_not_be() {
     }
     let expected = Report {
         accepted: 2,
-        by_kind: [("mainstem.channel.line.message.v1".to_owned(), 2)].into(),
+        by_kind: [("line".to_owned(), 2)].into(),
+        by_type: [("mainstem.channel.line.message.v1".to_owned(), 2)].into(),
         customers: 1,
         merges: 1,
         cases_by_queue: [("repair".to_owned(), 1)].into(),
@@ -187,8 +193,73 @@ fn a_second_delivery_leaves_no_second_trace_or_is_doubled() {
         let id = ItemId::derive("i");
         world.notification(&notification::Event::Queued { id, item: item(Way::Push) });
     }
-    let report = world.tally.finish(Seen { doubled: 1, events_repeated: 5 });
+    let taken = [("a", 2), ("b", 5)].map(|(id, times)| (source("line-1", id), times)).into();
+    let line = Some(Delivered { doubled: 1, ..Delivered::default() });
+    let report = world.tally.finish(&Seen { taken, line, ..Seen::default() });
     assert_eq!((report.duplicates_dropped, report.doubled, report.out_of_order), (4, 4, 0));
+}
+
+fn source(channel: &str, id: &str) -> Source {
+    (channel.to_owned(), id.to_owned())
+}
+
+#[test]
+fn what_was_answered_200_and_is_nowhere_is_lost() {
+    let mut world = World::new();
+    let told = r#"{"id":"hash","raw":{"specversion":"1.0","id":"order-1","data":{}}}"#;
+    world.inbound_of("shop.order-placed", "shop-web", "p", "hash", told);
+    world.placed("shop-web", "hash");
+    // INBOUND forgets after a while; CUSTOMER does not.
+    world.placed("line-1", "old");
+    world.inbound_of("line.unreadable", "line-1", "q", "digest", "not JSON");
+    let taken = [
+        source("shop-web", "order-1"),
+        source("line-1", "old"),
+        source("line-1", "digest"),
+        source("shop-web", "order-2"),
+        source("line-1", "order-1"),
+    ];
+    assert!(world.tally.is_placed(&taken[0]) && !world.tally.is_placed(&taken[3]));
+    let taken = taken.map(|source| (source, 1)).into();
+    let report = world.tally.finish(&Seen { taken, not_relayed: 1, ..Seen::default() });
+    assert_eq!((report.accepted, report.lost), (2, 3));
+    assert_eq!(report.by_kind, [("line".to_owned(), 1), ("shop".to_owned(), 1)].into());
+}
+
+#[test]
+fn what_line_is_said_to_have_taken_and_has_not_is_lost() {
+    let mut world = World::new();
+    for id in ["a", "b", "c"].map(ItemId::derive) {
+        world.notification(&notification::Event::Queued { id, item: item(Way::Push) });
+        let (customer, outcome) = (CustomerId::derive("c"), Outcome::Sent);
+        world.notification(&notification::Event::Settled { id, customer, outcome });
+    }
+    let line = Some(Delivered { accepted: 2, pushes: 1, unseen: 1, ..Delivered::default() });
+    let report = world.tally.finish(&Seen { line, relayed: 4, ..Seen::default() });
+    assert_eq!((report.lost, report.pushes_delivered, report.pushes_unseen), (1, 1, 1));
+    assert_eq!(report.relayed, 4);
+}
+
+#[test]
+fn who_owns_what_follows_merges() {
+    let (member, receipt, other) = ("member:1", "external:receipt:2", "external:receipt:3");
+    let mut world = World::new();
+    let epochs = std::mem::take(&mut world.tally.epochs);
+    world.tally = Tally { epochs, ..Tally::asking([member, receipt, other].map(str::to_owned)) };
+    let customers = ["1", "2", "3"].map(CustomerId::derive);
+    for (customer, identifier) in customers.into_iter().zip([member, receipt]) {
+        let identifiers = vec![identifier.parse().unwrap()];
+        world.identity("1", &identity::Event::Created { customer, identifiers });
+    }
+    assert!(!world.tally.together(member, receipt));
+    let [first, second, third] = customers;
+    world.identity("1", &identity::Event::Merged { survivor: second, absorbed: first });
+    assert!(world.tally.together(member, receipt));
+    assert!(!world.tally.together(member, other) && !world.tally.together(other, "member:9"));
+    let identifier = other.parse().unwrap();
+    world.identity("1", &identity::Event::Attached { customer: third, identifier });
+    world.identity("1", &identity::Event::Merged { survivor: third, absorbed: second });
+    assert!(world.tally.together(member, other));
 }
 
 #[test]
