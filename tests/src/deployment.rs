@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::nats_server::NatsServer;
+use crate::users;
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -34,6 +35,7 @@ pub struct Deployment {
     pub bus: Bus,
     folder: TempDir,
     binary: PathBuf,
+    users: bool,
 }
 
 /// One service as a process; killed when dropped.
@@ -130,13 +132,32 @@ impl Deployment {
     /// # Panics
     /// When it does not come up.
     pub async fn start(binary: &str) -> Option<Self> {
-        let server = NatsServer::start()?;
+        Self::start_on(binary, false).await
+    }
+
+    /// The same on a server with the users of the topology: every process is its own user, and
+    /// the test's connection is the admin's.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_with_users(binary: &str) -> Option<Self> {
+        Self::start_on(binary, true).await
+    }
+
+    async fn start_on(binary: &str, users: bool) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary folder");
-        let bus = connect(&server).await;
+        let config = folder.path().join("nats.conf").display().to_string();
+        let server = if users {
+            users::write(Path::new(&config)).expect("writes");
+            NatsServer::start_with(&["-c", &config])?
+        } else {
+            NatsServer::start()?
+        };
+        let bus = connect(&server, users).await;
         provision(&bus, 1).await.expect("provisions");
         std::fs::write(folder.path().join("callers.toml"), callers()).expect("writes");
         std::fs::write(folder.path().join("channels.toml"), channels()).expect("writes");
-        Some(Self { server, bus, folder, binary: PathBuf::from(binary) })
+        Some(Self { server, bus, folder, binary: PathBuf::from(binary), users })
     }
 
     /// What a service is told.
@@ -157,7 +178,9 @@ impl Deployment {
             ("SENDER__TOKEN", "token-service".to_owned()),
         ]
         .map(|(key, value)| (format!("MAINSTEM__{key}"), value))
-        .into()
+        .into_iter()
+        .chain(self.users.then(users::environment).into_iter().flatten())
+        .collect()
     }
 
     /// Starts a service.
@@ -293,12 +316,15 @@ impl Deployment {
 
     /// A new connection, after the server was started again on its old port.
     pub async fn reconnect(&mut self) {
-        self.bus = connect(&self.server).await;
+        self.bus = connect(&self.server, self.users).await;
     }
 }
 
-async fn connect(server: &NatsServer) -> Bus {
-    let login = Login { url: server.url(), name: "test".to_owned(), ..Login::default() };
+async fn connect(server: &NatsServer, users: bool) -> Bus {
+    let mut login = Login { url: server.url(), name: "test".to_owned(), ..Login::default() };
+    if users {
+        (login.user, login.password) = (users::TEST.to_owned(), users::password(users::TEST));
+    }
     eventually("a connection", async || Bus::connect(&login).await.ok()).await
 }
 

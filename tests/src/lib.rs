@@ -4,3 +4,5 @@
 pub mod deployment;
 pub mod nats_server;
 pub mod sim;
+pub mod tools;
+pub mod users;
