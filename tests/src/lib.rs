@@ -3,6 +3,7 @@
 
 pub mod deployment;
 pub mod nats_server;
+pub mod page;
 pub mod sim;
 pub mod tools;
 pub mod users;
