@@ -286,7 +286,12 @@ impl Deployment {
     /// # Panics
     /// When the server does not answer.
     pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
-        let client = async_nats::connect(self.server.url()).await.expect("connects");
+        let mut options = async_nats::ConnectOptions::new();
+        if self.users {
+            let (user, password) = (users::TEST.to_owned(), users::password(users::TEST));
+            options = options.user_and_password(user, password);
+        }
+        let client = options.connect(self.server.url()).await.expect("connects");
         let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("is there");
         let mut subjects = stream.info_with_subjects(filter).await.expect("is told");
         let mut found = BTreeMap::new();

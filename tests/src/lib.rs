@@ -2,6 +2,7 @@
 //! without I/O, clock or chance in which the engine's promises are tried ([`sim`]).
 
 pub mod deployment;
+pub mod docker;
 pub mod nats_server;
 pub mod page;
 pub mod sim;
