@@ -117,7 +117,7 @@ impl Operator {
             assert_eq!(host["CapAdd"], Value::Null, "{service}");
             assert_eq!(host["SecurityOpt"], json!(["no-new-privileges:true"]), "{service}");
             assert_eq!(host["Privileged"], false, "{service}");
-            for (_, bound) in host["PortBindings"].as_object().unwrap() {
+            for (_, bound) in host["PortBindings"].as_object().into_iter().flatten() {
                 assert_eq!(bound[0]["HostIp"], "127.0.0.1", "{service}");
             }
             let mounts = container["Mounts"].as_array().unwrap();

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
 use mainstem_tests::tools;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
@@ -107,6 +108,49 @@ async fn a_stranger_calls_each_service() {
         assert_eq!(said["answers"][answer]["details"]["ErrorInfo"]["domain"], "mainstem");
     }
     assert_eq!(said["answers"][3]["answer"]["service"], "notification", "{said}");
+}
+
+/// Ingress takes events from other services as soon as the descriptors have its package.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_tells_ingress_what_happened() {
+    let descriptors = prost_types::FileDescriptorSet::decode(mainstem_proto::DESCRIPTORS).unwrap();
+    if !descriptors.file.iter().any(|file| file.package() == "mainstem.ingest.v1") {
+        eprintln!("passed over: this ingress has no gRPC");
+        return;
+    }
+    let Some(python) = tools::python_with_grpc() else { return };
+    let Some(deployment) = Deployment::start(SERVICE).await else { return };
+    let _identity = deployment.service("identity-merge");
+    let mut directory = serde_json::to_value(configuration()).unwrap();
+    directory["channels"]["shop-1"] = json!({ "kind": "shop", "owns": ["member"] });
+    let directory = serde_json::from_value(directory).unwrap();
+    deployment.apply(&directory, &["identity-merge"]).await;
+    let ingress = deployment.service("ingress");
+
+    let event = |id: &str| json!({ "source": "till", "id": id, "type": "store-visited", "identifiers": ["member:1"] });
+    let one = json!({ "channel": "shop-1", "events": [event("1"), event("2")] });
+    let nowhere = json!({ "channel": "nowhere", "events": [event("1")] });
+    let stream = json!([
+        { "channel": "shop-1", "events": [event("2")] },
+        { "channel": "shop-1", "events": [event("3")] },
+    ]);
+    let ingest = "mainstem.ingest.v1.IngestService/Ingest";
+    let calls = json!([
+        call(ingest, "service", one.clone()),
+        call("mainstem.ingest.v1.IngestService/IngestStream", "service", stream),
+        call(ingest, "service", nowhere),
+        call(ingest, "unit", one),
+    ]);
+    let said = ask(&python, &ingress, calls).await;
+    stands(&said, "mainstem.ingest.v1.IngestService");
+    let outcomes = |answer: usize| said["answers"][answer]["answer"]["outcomes"].clone();
+    assert_eq!(outcomes(0), json!(["OUTCOME_STORED", "OUTCOME_STORED"]), "{said}");
+    assert_eq!(outcomes(1), json!(["OUTCOME_DUPLICATE", "OUTCOME_STORED"]), "{said}");
+    for (answer, code) in [(2, None), (3, Some("PERMISSION_DENIED"))] {
+        let refused = &said["answers"][answer];
+        assert_eq!(refused["details"]["ErrorInfo"]["domain"], "mainstem", "{said}");
+        assert!(code.is_none_or(|code| refused["code"] == code), "{said}");
+    }
 }
 
 /// Health and both versions of reflection answer, and list the service.
