@@ -344,13 +344,16 @@ impl Operator {
     }
 
     async fn restores(&self) {
-        let backed_up = self.held("INBOUND");
         let _ = self.blocks_with("", &["backup"]);
         let backup = self.project.shell.well("ls -d backup/*").trim().to_owned();
         let again = self.project.shell.run(&format!("deploy/backup '{backup}'"));
         assert!(!again.well && again.text.contains("name a new folder"), "{}", again.text);
+        let backed_up = self.held("ROUTING");
         self.traffic(22, 60).await;
-        eventually("more came in", async || (self.held("INBOUND") > backed_up).then_some(())).await;
+        eventually("routing has read more", async || {
+            (self.held("ROUTING") > backed_up + 20).then_some(())
+        })
+        .await;
 
         // A part of the backup, beside what is newer: refused, and said how to go on.
         let _ = self.project.shell.well(&format!(
