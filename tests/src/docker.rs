@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -100,7 +101,7 @@ impl Engine {
         let there = |flavour: &&str| {
             let mut words = flavour.split(' ');
             let mut ask = Command::new(words.next().unwrap_or_default());
-            runs(ask.args(words).arg("version"))
+            runs(ask.args(words).arg("version").envs(self.environment()))
         };
         ["docker compose", "docker-compose"].into_iter().filter(there).collect()
     }
@@ -163,7 +164,7 @@ impl Project {
             let script = "#!/bin/sh\n[ \"$1\" = compose ] && shift && exec docker-compose \"$@\"\n\
                           PATH=${PATH#*:} exec docker \"$@\"\n";
             fs::write(tools.join("docker"), script).expect("writes");
-            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            let executable = fs::Permissions::from_mode(0o755);
             fs::set_permissions(tools.join("docker"), executable).expect("is executable");
         }
         if let Some(cli) = crate::tools::nats_cli() {

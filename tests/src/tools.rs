@@ -25,8 +25,8 @@ pub fn nats_cli() -> Option<PathBuf> {
     if let Some(named) = variable("MAINSTEM_NATS_CLI") {
         return Some(PathBuf::from(named));
     }
-    let built = newest(&workspace().join("target/tools"), "natscli-")?.join("nats");
-    if built.is_file() {
+    let built = newest(&workspace().join("target/tools"), "natscli-").map(|of| of.join("nats"));
+    if let Some(built) = built.filter(|built| built.is_file()) {
         return Some(built);
     }
     passed_over("there is no `nats` command line; run `cargo xtask nats-cli`")

@@ -55,7 +55,7 @@ async fn compose_brings_everything_up_and_the_page_operates_it() {
         if number == 0 {
             operator.rotates_a_line_secret().await;
             operator.upgrades_and_rolls_back().await;
-            operator.moves_an_account().await;
+            operator.moves_an_account();
             if cli {
                 operator.rotates_a_password_and_a_token().await;
                 operator.restores().await;
@@ -260,7 +260,7 @@ impl Operator {
     }
 
     /// The three lines of the page, one after another, each taken without a restart.
-    async fn moves_an_account(&self) {
+    fn moves_an_account(&self) {
         let folder = self.project.folder().join("deploy/example");
         let file = folder.join("channels.yaml");
         let example = std::fs::read_to_string(&file).unwrap();

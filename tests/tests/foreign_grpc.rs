@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 
 /// Asks a server once; waits until it listens.
-async fn ask(python: &PathBuf, service: &Service, calls: Value) -> Value {
+async fn ask(python: &Path, service: &Service, calls: Value) -> Value {
     let address = eventually("it listens", async || service.grpc()).await;
     let mut client = Command::new(python)
         .arg(tools::workspace().join("tests/python/foreign_client.py"))
