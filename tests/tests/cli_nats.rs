@@ -122,7 +122,7 @@ async fn bad_input_comes_out_with_code_and_text() {
             "svc.identity-merge.merge-customers '{}' -H 'Authorization:Bearer token-unit'"
                 .to_owned(),
             "403",
-            "unit",
+            "is for the roles operator",
         ),
     ] {
         let said = desk.shell.well(&format!("nats req {request}"));

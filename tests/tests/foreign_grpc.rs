@@ -94,7 +94,7 @@ async fn a_stranger_calls_each_service() {
     assert_eq!(said["answers"][2]["answer"]["cases"][0]["state"], "CASE_STATE_ACCEPTED");
 
     let delivery = "mainstem.notification.v1.NotificationService/GetDelivery";
-    let unknown = json!({ "item": "00000000-0000-0000-0000-000000000000" });
+    let unknown = json!({ "item": "N0000000000000000" });
     let calls = json!([
         call(delivery, "operator", unknown.clone()),
         call(delivery, "unit", unknown),
