@@ -306,7 +306,7 @@ impl Operator {
         assert_ne!(old, self.secret("nats_sender"));
         self.is_healthy().await;
         // The sender sends, as who it is now.
-        let before = self.seen(1).await;
+        let before = self.seen(0).await;
         self.traffic(21, 60).await;
         self.seen(before + 10).await;
 
