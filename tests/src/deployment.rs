@@ -2,7 +2,6 @@
 //! own. Everything ends with it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use futures::StreamExt as _;
 use mainstem_bus::nats::{
     Bus, Configurations, Inbound, InboundMessage, Log, Login, Published, ServiceClient, provision,
 };
-use mainstem_bus::{Position, Stored, TraceContext, permissions};
+use mainstem_bus::{Position, Stored, TraceContext};
 use mainstem_domain::configuration::Configuration;
 use mainstem_domain::{At, Refusal, RefusalCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::nats_server::NatsServer;
+use crate::users;
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -37,9 +37,6 @@ pub struct Deployment {
     binary: PathBuf,
     users: bool,
 }
-
-/// The password of every NATS user.
-const PASSWORD: &str = "nats-password";
 
 /// The account of the channel `line-2`: the one that the vendor's samples are addressed to.
 pub const LINE_2: &str = "Uab012345678901234567890123456789";
@@ -149,30 +146,27 @@ impl Deployment {
     /// # Panics
     /// When it does not come up.
     pub async fn start(binary: &str) -> Option<Self> {
-        Self::start_as(binary, false).await
+        Self::start_on(binary, false).await
     }
 
-    /// As [`start`](Self::start), with the users of the topology and what they may do.
+    /// The same on a server with the users of the topology: every process is its own user, and
+    /// the test's connection is the admin's.
     ///
     /// # Panics
     /// When it does not come up.
     pub async fn start_with_users(binary: &str) -> Option<Self> {
-        Self::start_as(binary, true).await
+        Self::start_on(binary, true).await
     }
 
-    async fn start_as(binary: &str, users: bool) -> Option<Self> {
+    async fn start_on(binary: &str, users: bool) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary folder");
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).expect("writes");
-            path.display().to_string()
-        };
-        let nats = write("nats.conf", &nats_config(users));
-        write("callers.toml", &callers());
-        write("channels.toml", &channels());
-        let server = NatsServer::start_with(&["-c", &nats])?;
+        let config = folder.path().join("nats.conf").display().to_string();
+        users::write(Path::new(&config), users).expect("writes");
+        let server = NatsServer::start_with(&["-c", &config])?;
         let bus = connect(&server, users).await;
         provision(&bus, 1).await.expect("provisions");
+        std::fs::write(folder.path().join("callers.toml"), callers()).expect("writes");
+        std::fs::write(folder.path().join("channels.toml"), channels()).expect("writes");
         Some(Self { server, bus, folder, binary: PathBuf::from(binary), users })
     }
 
@@ -181,13 +175,7 @@ impl Deployment {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let any = "127.0.0.1:0".to_owned();
-        let services = ["identity-merge", "routing", "notification", "ingress", "sender"];
-        let users = services.into_iter().filter(|_| self.users).flat_map(|service| {
-            let section = service.replace('-', "_").to_uppercase();
-            [("USER", service), ("PASSWORD", PASSWORD)]
-                .map(|(key, value)| (format!("MAINSTEM__{section}__NATS_{key}"), value.to_owned()))
-        });
-        let mut environment: BTreeMap<_, _> = [
+        [
             ("NATS__URL", self.server.url()),
             ("CALLERS__FILE", file("callers.toml")),
             ("IDENTITY_MERGE__GRPC_LISTEN", any.clone()),
@@ -201,9 +189,9 @@ impl Deployment {
             ("SENDER__TOKEN", "token-service".to_owned()),
         ]
         .map(|(key, value)| (format!("MAINSTEM__{key}"), value))
-        .into();
-        environment.extend(users);
-        environment
+        .into_iter()
+        .chain(self.users.then(users::environment).into_iter().flatten())
+        .collect()
     }
 
     /// Starts a service.
@@ -311,7 +299,8 @@ impl Deployment {
     pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
         let mut options = async_nats::ConnectOptions::new();
         if self.users {
-            options = options.user_and_password("admin".to_owned(), PASSWORD.to_owned());
+            let (user, password) = (users::TEST.to_owned(), users::password(users::TEST));
+            options = options.user_and_password(user, password);
         }
         let client = options.connect(self.server.url()).await.expect("connects");
         let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("is there");
@@ -347,22 +336,10 @@ impl Deployment {
     }
 }
 
-fn nats_config(users: bool) -> String {
-    let mut config = "max_payload: 4MB\n".to_owned();
-    if users {
-        for user in permissions::users() {
-            let _ =
-                writeln!(config, "{}: \"{PASSWORD}\"", permissions::password_variable(user.name));
-        }
-        config.push_str(&permissions::server_users());
-    }
-    config
-}
-
 async fn connect(server: &NatsServer, users: bool) -> Bus {
     let mut login = Login { url: server.url(), name: "test".to_owned(), ..Login::default() };
     if users {
-        login = Login { user: "admin".to_owned(), password: PASSWORD.to_owned(), ..login };
+        (login.user, login.password) = (users::TEST.to_owned(), users::password(users::TEST));
     }
     eventually("a connection", async || Bus::connect(&login).await.ok()).await
 }

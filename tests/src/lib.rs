@@ -2,5 +2,9 @@
 //! without I/O, clock or chance in which the engine's promises are tried ([`sim`]).
 
 pub mod deployment;
+pub mod docker;
 pub mod nats_server;
+pub mod page;
 pub mod sim;
+pub mod tools;
+pub mod users;

@@ -1,7 +1,7 @@
 //! Tasks that build part of the workspace and run it against the pinned nats-server.
 
 use crate::workspace::Workspace;
-use crate::{nats_server, process};
+use crate::{nats_cli, nats_server, process};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
@@ -82,6 +82,9 @@ impl Test {
         eprintln!("tests use nats-server {} at {}", nats_server::VERSION, server.display());
         let mut test = process::cargo();
         test.args(["test", "--workspace"]).env(nats_server::VARIABLE, server);
+        if let Some(cli) = nats_cli::present(workspace) {
+            test.env(nats_cli::VARIABLE, cli);
+        }
         if let Some(seeds) = self.seeds {
             test.env("MAINSTEM_SEEDS", seeds.to_string());
         }

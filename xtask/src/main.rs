@@ -6,6 +6,7 @@
 mod ci;
 mod flow;
 mod launch;
+mod nats_cli;
 mod nats_server;
 mod process;
 mod tidy;
@@ -44,6 +45,8 @@ enum Task {
     Bench(launch::Bench),
     /// Print the path of the pinned nats-server, fetching it when it is missing
     NatsServer,
+    /// Print the path of the pinned `nats` command line, building it when it is missing
+    NatsCli,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,10 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(bench) => bench.run(&workspace),
         Task::NatsServer => {
             println!("{}", nats_server::find(&workspace)?.display());
+            Ok(())
+        }
+        Task::NatsCli => {
+            println!("{}", nats_cli::find(&workspace)?.display());
             Ok(())
         }
     }

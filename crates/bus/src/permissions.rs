@@ -18,6 +18,9 @@ pub struct User {
     pub subscribe: Vec<String>,
 }
 
+/// What the `nats` command line asks before it shows who it is, or which consumers there are.
+const COMMAND_LINE: [&str; 2] = ["$JS.API.INFO", "$SYS.REQ.USER.INFO"];
+
 /// The user that `mainstem provision` needs.
 pub const ADMIN: &str = "admin";
 
@@ -51,16 +54,23 @@ pub fn users() -> Vec<User> {
     let mut backoffice = user("backoffice");
     backoffice.read(QUEUES);
     backoffice.publish.extend([topology::endpoint_subject("routing", "*"), "$SRV.>".to_owned()]);
+    backoffice.publish.extend(COMMAND_LINE.map(str::to_owned));
+    backoffice
+        .publish
+        .extend(["LIST", "NAMES"].map(|all| format!("$JS.API.CONSUMER.{all}.{QUEUES}")));
     users.push(backoffice);
 
     let mut operator = user("operator");
     for stream in &topology::STREAMS {
         operator.look(stream.name);
     }
+    operator.publish.extend(
+        ["svc.>", "$SRV.>", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST"].map(str::to_owned),
+    );
+    operator.publish.extend(COMMAND_LINE.map(str::to_owned));
     operator
         .publish
-        .extend(["svc.>", "$SRV.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(str::to_owned));
-    operator.publish.extend(["$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.*"].map(str::to_owned));
+        .extend(["$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.NAMES.*"].map(str::to_owned));
     operator.subscribe.extend(
         ["customer.>", "channel.>", "inbound.>", "queue.>", "outbox.>", "ledger.>", "dead.>"]
             .map(str::to_owned),

@@ -1,5 +1,7 @@
 //! `mainstem-line-sandbox serve`: the stand-in of LINE as a process.
 
+mod play;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Answers LINE's calls, and plays days of webhooks at POST /sandbox/play.
     Serve(Serve),
+    /// Asks a stand-in that runs elsewhere to play a day.
+    Play(play::Play),
 }
 
 #[derive(clap::Args)]
@@ -62,7 +66,10 @@ struct Serve {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Command::Serve(serve) = Arguments::parse().command;
+    let serve = match Arguments::parse().command {
+        Command::Serve(serve) => serve,
+        Command::Play(play) => return play.run().await,
+    };
     let config = Config::load(serve.config.as_deref(), mainstem_runtime::config::environment())?;
     let clock = Clock::new(&config.clock);
     let channels = std::fs::read_to_string(&serve.channels)

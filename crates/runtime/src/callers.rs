@@ -5,6 +5,7 @@
 //! name = "unit/repair-taipei"        # stands in records; no personal data
 //! role = "unit"                      # store, desk, unit, operator or service
 //! token_sha256 = "9f86d081884c7d65…" # of the bearer token, in hexadecimal
+//! previous_token_sha256 = "…"       # the token before, until everybody has the new one
 //! certificate_sha256 = "…"           # of the client certificate's DER; either or both
 //! scope = { queues = ["repair-taipei"] } # all = true, or stores, queues, brands
 //! ```
@@ -34,6 +35,7 @@ pub struct Callers(Vec<Known>);
 struct Known {
     caller: Caller,
     token: Option<Hash>,
+    previous_token: Option<Hash>,
     certificate: Option<Hash>,
 }
 
@@ -43,6 +45,7 @@ struct Entry {
     name: String,
     role: Role,
     token_sha256: Option<String>,
+    previous_token_sha256: Option<String>,
     certificate_sha256: Option<String>,
     #[serde(default)]
     scope: Scope,
@@ -103,7 +106,7 @@ impl Callers {
     /// `UNAUTHENTICATED`, without the token in it.
     pub fn authenticate_bearer(&self, token: &str) -> Result<&Caller, Refusal> {
         let hash: Hash = Sha256::digest(token).into();
-        self.find(&hash, |known| known.token.as_ref()).ok_or_else(|| {
+        self.find(&hash, |known| [known.token.as_ref(), known.previous_token.as_ref()]).ok_or_else(|| {
             unauthenticated(
                 "UNKNOWN_TOKEN",
                 "nobody has this bearer token; ask the operator to enter its SHA-256 in the callers file",
@@ -118,7 +121,7 @@ impl Callers {
     /// `UNAUTHENTICATED`.
     pub fn authenticate_certificate(&self, der: &[u8]) -> Result<&Caller, Refusal> {
         let hash: Hash = Sha256::digest(der).into();
-        self.find(&hash, |known| known.certificate.as_ref()).ok_or_else(|| {
+        self.find(&hash, |known| [known.certificate.as_ref(), None]).ok_or_else(|| {
             unauthenticated(
                 "UNKNOWN_CERTIFICATE",
                 "nobody has this client certificate; ask the operator to enter its SHA-256 in the callers file",
@@ -127,10 +130,13 @@ impl Callers {
     }
 
     /// Compares with every entry, so that the time says nothing about which one it was.
-    fn find(&self, hash: &Hash, proof: impl Fn(&Known) -> Option<&Hash>) -> Option<&Caller> {
+    fn find(&self, hash: &Hash, proofs: impl Fn(&Known) -> [Option<&Hash>; 2]) -> Option<&Caller> {
         let mut found = None;
         for known in &self.0 {
-            let same = proof(known).map_or(Choice::from(0), |proof| proof.ct_eq(hash));
+            let none = Choice::from(0);
+            let [one, other] =
+                proofs(known).map(|proof| proof.map_or(none, |proof| proof.ct_eq(hash)));
+            let same = one | other;
             if bool::from(same) {
                 found = Some(&known.caller);
             }
@@ -166,6 +172,7 @@ fn known(entry: Value) -> Result<Known, String> {
     }
     Ok(Known {
         token: hash("token_sha256", entry.token_sha256)?,
+        previous_token: hash("previous_token_sha256", entry.previous_token_sha256)?,
         certificate: hash("certificate_sha256", entry.certificate_sha256)?,
         caller: Caller { name: entry.name, role: entry.role, scope: entry.scope },
     })
@@ -197,6 +204,9 @@ impl Seen {
         }
         if known.token.is_some_and(|token| !self.tokens.insert(token)) {
             return Err("token_sha256 stands in an earlier entry too".to_owned());
+        }
+        if known.previous_token.is_some_and(|token| !self.tokens.insert(token)) {
+            return Err("previous_token_sha256 stands in the file a second time".to_owned());
         }
         if known.certificate.is_some_and(|certificate| !self.certificates.insert(certificate)) {
             return Err("certificate_sha256 stands in an earlier entry too".to_owned());
@@ -235,6 +245,21 @@ mod tests {
         assert!(callers.authenticate_bearer("der").is_err());
         assert!(callers.authenticate_certificate(b"alpha").is_err());
         assert_eq!(format!("{callers:?}"), "[\"unit/a\", \"unit/b\"]");
+    }
+
+    #[test]
+    fn while_a_token_is_rotated_both_are_the_same_caller() {
+        let previous = HEXLOWER.encode(&Sha256::digest("old"));
+        let previous = format!("previous_token_sha256 = \"{previous}\"\n");
+        let callers = Callers::parse(&(entry("unit/a", "token", "new") + &previous)).unwrap();
+        for token in ["new", "old"] {
+            assert_eq!(callers.authenticate_bearer(token).unwrap().name, "unit/a");
+        }
+        assert!(callers.authenticate_bearer("older").is_err());
+        let again = entry("unit/a", "token", "new") + &previous + &entry("unit/b", "token", "old");
+        assert!(problems(&again)[0].contains("stands in an earlier entry"));
+        let twice = entry("unit/a", "token", "old") + &previous;
+        assert!(problems(&twice)[0].contains("previous_token_sha256 stands in the file"));
     }
 
     #[test]

@@ -22,6 +22,7 @@
 
 mod decide;
 mod deliver;
+mod health;
 mod lanes;
 mod line_api;
 mod memory;

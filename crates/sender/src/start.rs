@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use mainstem_bus::nats::{Outbox, ServiceClient};
 use mainstem_line::Channels;
 use mainstem_runtime::Process;
+use tokio::net::TcpListener;
 
-use crate::{Limits, Sender, run};
+use crate::{Limits, Sender, health, run};
 
-/// Starts a sender in a process.
+/// Starts a sender in a process, and its health face if one is configured.
 pub async fn start(process: &Process) -> anyhow::Result<()> {
     let config = &process.config.sender;
     let token = config.token.required("sender.token")?;
@@ -19,6 +21,14 @@ pub async fn start(process: &Process) -> anyhow::Result<()> {
     let limits = Limits { in_work: config.concurrency, ..Limits::default() };
     let sender = Sender::new(channels, notification, &config.line_api_url, now, limits)?;
     let outbox = Outbox::open(&bus).await?;
+    if let Some(address) = config.health_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} for the sender's health"))?;
+        let health = health::router(move || bus.connected());
+        let stopping = process.lifecycle.stopping();
+        process.lifecycle.spawn("the sender's health", health::serve(listener, health, stopping));
+    }
     process.lifecycle.spawn("sender", run(sender, outbox, process.lifecycle.stopping()));
     tracing::info!(line = config.line_api_url, "sender sends");
     Ok(())

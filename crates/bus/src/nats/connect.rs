@@ -91,6 +91,12 @@ impl Bus {
         Ok(Self { client, jetstream })
     }
 
+    /// Whether there is a connection at this moment.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
     /// Sends what is still in the client's buffers.
     pub async fn flush(&self) {
         if let Err(error) = self.client.flush().await {

@@ -152,6 +152,9 @@ pub struct SenderConfig {
     pub token: Secret,
     /// Sends in flight.
     pub concurrency: usize,
+    /// Where `GET /healthz` is answered; nowhere without one.
+    #[serde(deserialize_with = "optional_address")]
+    pub health_listen: Option<SocketAddr>,
     /// The channels with their credentials.
     #[serde(deserialize_with = "optional_path")]
     pub channels_file: Option<PathBuf>,
@@ -303,6 +306,16 @@ fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Err
 fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok((!text.is_empty()).then(|| text.into()))
+}
+
+fn optional_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| de::Error::custom("no address, e.g. 127.0.0.1:7705"))
 }
 
 fn optional_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<At>, D::Error> {
