@@ -45,6 +45,32 @@ pub mod header {
     pub const REST: &str = "ce-rest";
     /// The receipt of the command that it was decided for.
     pub const RECEIPT: &str = "ce-receipt";
+
+    /// The constant of a name as it was read, if it is one of these.
+    pub(crate) fn known(name: &str) -> Option<&'static str> {
+        const ALL: [&str; 19] = [
+            SPEC_VERSION,
+            ID,
+            SOURCE,
+            TYPE,
+            TIME,
+            CONTENT_TYPE,
+            CUSTOMER,
+            CHANNEL,
+            STORE,
+            BRAND,
+            RECORDED_TIME,
+            ACTOR,
+            CONFIGURATION,
+            TRACE,
+            EPOCH,
+            POSITIONS,
+            CAUSE,
+            REST,
+            RECEIPT,
+        ];
+        ALL.into_iter().find(|known| *known == name)
+    }
 }
 
 /// A message as the ledgers hold it: subject, headers in order, body.
@@ -79,7 +105,6 @@ impl Headers {
     /// on the wire, become blanks.
     pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let (name, mut value) = (name.into(), value.into());
-        // By bytes: a search by characters takes as long as everything else here.
         if value.bytes().any(|byte| byte == b'\r' || byte == b'\n') {
             value = value.replace(['\r', '\n'], " ");
         }
@@ -100,8 +125,8 @@ impl Headers {
     }
 
     /// All of them, with names that know whether they are constants.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Cow<'static, str>, &str)> {
-        self.0.iter().map(|(name, value)| (name, value.as_str()))
+    pub(crate) fn into_parts(self) -> impl Iterator<Item = (Cow<'static, str>, String)> {
+        self.0.into_iter()
     }
 
     /// Bytes on the wire, roughly.

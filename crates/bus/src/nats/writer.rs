@@ -200,7 +200,7 @@ impl<M: Machine> Writer<'_, M> {
             }
             self.send().await?;
             if !self.engine.ready() {
-                return Ok(());
+                return Ok(self.appender.flush().await?);
             }
             let start = self.host.instance.surroundings.span_start();
             if self.engine.due(self.host.instance.surroundings.now()) {
@@ -208,7 +208,7 @@ impl<M: Machine> Writer<'_, M> {
             } else if let Ok(submission) = self.host.submissions.try_recv() {
                 self.take(submission);
             } else if !self.offer_any().await? {
-                return Ok(());
+                return Ok(self.appender.flush().await?);
             }
         }
     }
@@ -221,6 +221,7 @@ impl<M: Machine> Writer<'_, M> {
     }
 
     async fn wait_for_ack(&mut self) -> Result<(), Trouble> {
+        self.appender.flush().await?;
         let ack = tokio::time::timeout(ACK_TIMEOUT, self.appender.next())
             .await
             .map_err(|_| Trouble::Again("the broker does not acknowledge".to_owned()))??;
