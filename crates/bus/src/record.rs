@@ -47,6 +47,32 @@ pub mod header {
     pub const REST: &str = "ce-rest";
     /// The receipt of the command that it was decided for.
     pub const RECEIPT: &str = "ce-receipt";
+
+    /// The constant of a name as it was read, if it is one of these.
+    pub(crate) fn known(name: &str) -> Option<&'static str> {
+        const ALL: [&str; 19] = [
+            SPEC_VERSION,
+            ID,
+            SOURCE,
+            TYPE,
+            TIME,
+            CONTENT_TYPE,
+            CUSTOMER,
+            CHANNEL,
+            STORE,
+            BRAND,
+            RECORDED_TIME,
+            ACTOR,
+            CONFIGURATION,
+            TRACE,
+            EPOCH,
+            POSITIONS,
+            CAUSE,
+            REST,
+            RECEIPT,
+        ];
+        ALL.into_iter().find(|known| *known == name)
+    }
 }
 
 /// A message as the ledgers hold it: subject, headers in order, body.
@@ -66,6 +92,11 @@ pub struct Record {
 pub struct Headers(Vec<(Cow<'static, str>, String)>);
 
 impl Headers {
+    /// No headers yet, and room for this many.
+    pub(crate) fn with_capacity(headers: usize) -> Self {
+        Self(Vec::with_capacity(headers))
+    }
+
     /// A header's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -76,7 +107,7 @@ impl Headers {
     /// on the wire, become blanks.
     pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let (name, mut value) = (name.into(), value.into());
-        if value.contains(['\r', '\n']) {
+        if value.bytes().any(|byte| byte == b'\r' || byte == b'\n') {
             value = value.replace(['\r', '\n'], " ");
         }
         match self.0.iter_mut().find(|(known, _)| *known == name) {
@@ -96,8 +127,8 @@ impl Headers {
     }
 
     /// All of them, with names that know whether they are constants.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Cow<'static, str>, &str)> {
-        self.0.iter().map(|(name, value)| (name, value.as_str()))
+    pub(crate) fn into_parts(self) -> impl Iterator<Item = (Cow<'static, str>, String)> {
+        self.0.into_iter()
     }
 
     /// Bytes on the wire, roughly.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Knows no service and no rule. Invariant: everything here is made in `main` and passed down;
-//! only telemetry, of which a process has one, is global.
+//! only telemetry and the allocator, of which a process has one each, are global.
 
 pub mod callers;
 pub mod clock;
@@ -15,6 +15,10 @@ pub mod lifecycle;
 mod main_entry;
 pub mod service;
 pub mod telemetry;
+
+/// A record is some forty small allocations on its way through a service.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub use callers::Callers;
 pub use clock::Clock;

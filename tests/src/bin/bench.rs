@@ -67,8 +67,11 @@ enum Sync {
 struct Figures {
     sync_interval: &'static str,
     floor_publish_per_s: f64,
+    floor_with_headers_per_s: f64,
     append_per_s: f64,
     append_of_floor: f64,
+    append_of_floor_with_headers: f64,
+    spread: Spread,
     fold_per_s: f64,
     command_p50_ms: f64,
     command_p99_ms: f64,
@@ -76,6 +79,18 @@ struct Figures {
     bytes_per_record: usize,
     records: usize,
 }
+
+/// The slowest and the fastest round of each.
+#[derive(Serialize)]
+struct Spread {
+    floor_publish_per_s: [f64; 2],
+    floor_with_headers_per_s: [f64; 2],
+    append_per_s: [f64; 2],
+}
+
+/// Rounds in which floors and append take turns, so that none gets the fresher part of the
+/// server's store.
+const ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
     let Bench::Ledger(arguments) = Arguments::parse().bench;
@@ -105,10 +120,16 @@ async fn ledger(arguments: &LedgerArguments) -> anyhow::Result<()> {
 
 fn print(figures: &Figures) {
     println!("sync_interval {}", figures.sync_interval);
-    println!("  floor, bare publish   {:>10.0} /s", figures.floor_publish_per_s);
+    let line = |name: &str, rate: f64, [low, high]: [f64; 2]| {
+        println!("  {name:<21} {rate:>10.0} /s   {low:.0} to {high:.0}");
+    };
+    let spread = &figures.spread;
+    line("floor, bare publish", figures.floor_publish_per_s, spread.floor_publish_per_s);
+    line("floor with headers", figures.floor_with_headers_per_s, spread.floor_with_headers_per_s);
+    line("append", figures.append_per_s, spread.append_per_s);
     println!(
-        "  append                {:>10.0} /s   {:.2} of the floor, {} bytes each",
-        figures.append_per_s, figures.append_of_floor, figures.bytes_per_record
+        "  {:.2} of the bare floor, {:.2} of the floor with headers, {} bytes each",
+        figures.append_of_floor, figures.append_of_floor_with_headers, figures.bytes_per_record
     );
     println!("  fold                  {:>10.0} /s", figures.fold_per_s);
     println!("  command p50           {:>10.2} ms", figures.command_p50_ms);
@@ -133,14 +154,16 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
     let (server, _, bus) = provisioned().await?;
 
     eprintln!("appending {records} records");
-    let sample = sample_size();
-    let (mut floors, mut appends) = (Vec::new(), Vec::new());
+    let sample = sample()?;
+    let bytes = sample.headers.size() + sample.body.len();
+    let (mut bare, mut headed, mut appends) = (Vec::new(), Vec::new(), Vec::new());
     let mut engine = begin(&bus).await?;
     let mut sequence = 0;
-    // In turns, so that neither gets the fresher half of the server's store.
-    for _ in 0..4 {
-        floors.push(floor(&server.url(), records / 4, sample).await?);
-        appends.push(append(&bus, &mut engine, &mut sequence, records / 4).await?);
+    for _ in 0..ROUNDS {
+        let round = records / ROUNDS;
+        bare.push(floor(&server.url(), round, &Floor::Bare(bytes)).await?);
+        headed.push(floor(&server.url(), round, &Floor::Headed(&sample)).await?);
+        appends.push(append(&bus, &mut engine, &mut sequence, round).await?);
     }
     let fold_per_s = fold(&bus, records).await?;
     // What was appended came from no upstream, so a host would refuse this ledger.
@@ -150,24 +173,37 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
     let (command_p50_ms, command_p99_ms) = commands(&bus, arguments.commands).await?;
     eprintln!("taking over");
     let takeover_s = takeover(&login).await?;
-    let (floor_publish_per_s, append_per_s) = (mean(&floors), mean(&appends));
+    let spread = Spread {
+        floor_publish_per_s: ends(&bare),
+        floor_with_headers_per_s: ends(&headed),
+        append_per_s: ends(&appends),
+    };
+    let (bare, headed, append) = (median(&mut bare), median(&mut headed), median(&mut appends));
     Ok(Figures {
         sync_interval: if sync == Sync::Always { "always" } else { "default" },
-        floor_publish_per_s,
-        append_per_s,
-        append_of_floor: append_per_s / floor_publish_per_s,
+        floor_publish_per_s: bare,
+        floor_with_headers_per_s: headed,
+        append_per_s: append,
+        append_of_floor: append / bare,
+        append_of_floor_with_headers: append / headed,
+        spread,
         fold_per_s,
         command_p50_ms,
         command_p99_ms,
         takeover_s,
-        bytes_per_record: sample,
+        bytes_per_record: bytes,
         records,
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn mean(rates: &[f64]) -> f64 {
-    rates.iter().sum::<f64>() / rates.len() as f64
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
+
+fn ends(rates: &[f64]) -> [f64; 2] {
+    let low = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    [low, rates.iter().copied().fold(0.0, f64::max)]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -211,24 +247,33 @@ fn inbound(sequence: usize, customers: usize) -> Stored {
     }
 }
 
-/// Bytes of one record as the engine appends it.
-fn sample_size() -> usize {
+/// A record as the engine appends it.
+fn sample() -> anyhow::Result<Record> {
     let mut engine = Engine::<IdentityMachine>::new(Settings::default());
     engine.fence(At::from_millis(0));
     let _ = engine.next_append();
-    let _ = engine.acknowledge(&Ack::Stored { sequence: 65, duplicate: false });
-    let mut size = 0;
+    engine.acknowledge(&Ack::Stored { sequence: 65, duplicate: false })?;
+    let mut sample = None;
     for sequence in 1..=3 {
         engine.offer(topology::INBOUND, &inbound(sequence, 1), At::from_millis(0));
         while let Some(Append::One { record, .. }) = engine.next_append() {
-            size = record.headers.size() + record.body.len();
+            sample = Some(record);
         }
     }
-    size
+    sample.context("the engine appended nothing")
 }
 
-/// A bare publisher with the engine's window: no rules, no headers, the same number of bytes.
-async fn floor(url: &str, count: usize, bytes: usize) -> anyhow::Result<f64> {
+/// What is published beside the engine.
+enum Floor<'a> {
+    /// So many bytes, and nothing else.
+    Bare(usize),
+    /// A record with all its headers, and where it is expected: what the broker and the client
+    /// need for a record before anything is decided.
+    Headed(&'a Record),
+}
+
+/// A bare publisher with the engine's window: no rules.
+async fn floor(url: &str, count: usize, floor: &Floor<'_>) -> anyhow::Result<f64> {
     let client = async_nats::connect(url).await?;
     let jetstream = async_nats::jetstream::new(client.clone());
     let config = async_nats::jetstream::stream::Config {
@@ -239,14 +284,33 @@ async fn floor(url: &str, count: usize, bytes: usize) -> anyhow::Result<f64> {
     jetstream.create_stream(config).await?;
     let inbox = client.new_inbox();
     let mut acks = client.subscribe(format!("{inbox}.*")).await?;
-    let payload = Bytes::from(vec![b'x'; bytes]);
+    let (headers, payload) = match floor {
+        Floor::Bare(bytes) => (None, Bytes::from(vec![b'x'; *bytes])),
+        Floor::Headed(record) => {
+            let headers: async_nats::HeaderMap = record
+                .headers
+                .iter()
+                .map(|(name, value)| Ok((name.parse()?, value.parse()?)))
+                .collect::<anyhow::Result<_>>()?;
+            (Some(headers), record.body.clone())
+        }
+    };
     let started = start();
     let (mut sent, mut stored) = (0, 0);
     while stored < count {
         while sent < count && sent - stored < Settings::default().window {
+            let expect = sent;
             sent += 1;
             let subject = format!("floor.{}", sent % 1_000);
-            client.publish_with_reply(subject, format!("{inbox}.{sent}"), payload.clone()).await?;
+            let (reply, payload) = (format!("{inbox}.{sent}"), payload.clone());
+            match &headers {
+                None => client.publish_with_reply(subject, reply, payload).await?,
+                Some(headers) => {
+                    let mut headers = headers.clone();
+                    headers.insert("Nats-Expected-Last-Sequence", expect.to_string());
+                    client.publish_with_reply_and_headers(subject, reply, headers, payload).await?;
+                }
+            }
         }
         acks.next().await.context("the connection closed")?;
         stored += 1;
@@ -255,6 +319,10 @@ async fn floor(url: &str, count: usize, bytes: usize) -> anyhow::Result<f64> {
         }
     }
     let rate = rate(count, started);
+    anyhow::ensure!(
+        jetstream.get_stream("FLOOR").await?.cached_info().state.messages == count as u64,
+        "the floor was not stored"
+    );
     jetstream.delete_stream("FLOOR").await?;
     Ok(rate)
 }
@@ -269,6 +337,7 @@ async fn begin(bus: &Bus) -> anyhow::Result<Identity> {
         while let Some(append) = engine.next_append() {
             appender.send(append).await?;
         }
+        appender.flush().await?;
         engine.acknowledge(&appender.next().await?)?;
     }
     Ok((engine, appender))
@@ -298,6 +367,7 @@ async fn append(
             anyhow::ensure!(offered == Offered::Taken, "{offered:?}");
             continue;
         }
+        appender.flush().await?;
         if engine.settled() {
             break;
         }

@@ -22,6 +22,9 @@ const HEADERS_AT_MOST: usize = 48 * 1024;
 /// A longer answer gets a receipt record of its own instead of a header.
 const ANSWER_AT_MOST: usize = 16 * 1024;
 
+/// Room for the headers of a record, so that they are not moved as they grow.
+const HEADERS_USUALLY: usize = 20;
+
 /// What an input was, as its records tell it.
 struct Cause<'a> {
     /// The stream it came from, or what else it was.
@@ -32,6 +35,18 @@ struct Cause<'a> {
     trace: Option<TraceContext>,
     message: Option<&'a Stored>,
     positions: Positions,
+}
+
+/// What all records of one input have in common, as text.
+struct Common<'a> {
+    cause: &'a Cause<'a>,
+    seed: String,
+    span: TraceContext,
+    at: String,
+    epoch: String,
+    trace: String,
+    name: String,
+    positions: String,
 }
 
 impl<M: Machine> Engine<M> {
@@ -48,10 +63,11 @@ impl<M: Machine> Engine<M> {
         };
         let at = now.max(self.memory.at);
         let cause = self.own_cause("epoch", &format!("epoch/{number}"));
+        let common = self.common(&cause, at);
         let epoch: Vec<_> = (0..records)
             .map(|index| {
                 let draft = own_draft::<M>(topology::EPOCH, kind::EPOCH, "{}".to_owned());
-                self.record(draft, index, at, &cause)
+                self.record(draft, index, &common)
             })
             .collect();
         self.memory.take(Stamp::new(at, cause.positions, None));
@@ -347,10 +363,11 @@ impl<M: Machine> Engine<M> {
         } else if let Some(text) = text {
             drafts[0].headers.push((header::RECEIPT, text));
         }
+        let common = self.common(cause, at);
         let mut records: Vec<_> = drafts
             .into_iter()
             .enumerate()
-            .map(|(index, draft)| self.record(draft, index, at, cause))
+            .map(|(index, draft)| self.record(draft, index, &common))
             .collect();
         let mut together = false;
         if records.len() > 1 {
@@ -364,9 +381,7 @@ impl<M: Machine> Engine<M> {
         for event in events {
             M::Decider::evolve(&mut self.memory.state, event, at);
         }
-        let seed = seed::<M>(cause);
-        self.span =
-            Some(Span { parent: cause.trace, context: cause.span(&seed), from: cause.from });
+        self.span = Some(Span { parent: cause.trace, context: common.span, from: cause.from });
         self.memory.take(Stamp::new(at, cause.positions.clone(), receipt));
         self.memory.decided += events.len() as u64;
         self.silent_inputs = 0;
@@ -390,34 +405,46 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    fn record(&self, draft: Draft, index: usize, at: At, cause: &Cause<'_>) -> Record {
-        let seed = seed::<M>(cause);
-        let trace = cause.span(&seed);
-        let mut headers = Headers::default();
+    fn common<'a>(&self, cause: &'a Cause<'a>, at: At) -> Common<'a> {
+        let seed = format!("{}/{}", M::SERVICE, cause.id);
+        let span = cause.span(&seed);
+        Common {
+            cause,
+            seed,
+            span,
+            at: at.to_string(),
+            epoch: self.memory.epoch.number.to_string(),
+            trace: span.to_string(),
+            name: cause.name(),
+            positions: self.positions_header(cause),
+        }
+    }
+
+    fn record(&self, draft: Draft, index: usize, common: &Common<'_>) -> Record {
+        let id = derive_uuid(&format!("{}/{index}", common.seed));
+        let mut headers = Headers::with_capacity(HEADERS_USUALLY);
         headers.set(header::SPEC_VERSION, "1.0");
-        headers.set(header::ID, derive_uuid(&format!("{seed}/{index}")).to_string());
+        headers.set(header::ID, id.to_string());
         headers.set(header::SOURCE, format!("/mainstem/{}", M::SERVICE));
         headers.set(header::TYPE, draft.kind);
-        headers.set(header::TIME, at.to_string());
+        headers.set(header::TIME, common.at.as_str());
         headers.set(header::CONTENT_TYPE, "application/json");
         for (name, value) in draft.headers {
             headers.set(name, value);
         }
-        headers.set(header::RECORDED_TIME, at.to_string());
-        if let Some(actor) = cause.actor {
+        headers.set(header::RECORDED_TIME, common.at.as_str());
+        if let Some(actor) = common.cause.actor {
             headers.set(header::ACTOR, actor);
         }
         if !self.memory.configuration.is_empty() {
             headers.set(header::CONFIGURATION, self.memory.configuration.as_str());
         }
-        headers.set(header::TRACE, trace.to_string());
-        headers.set(header::CAUSE, cause.name());
-        headers.set(header::EPOCH, self.memory.epoch.number.to_string());
-        headers.set(header::POSITIONS, self.positions_header(cause));
-        if self.settings.broken == Some(BrokenPromise::DuplicateIsSuccess)
-            && let Some(id) = headers.get(header::ID).map(str::to_owned)
-        {
-            headers.set("Nats-Msg-Id", id);
+        headers.set(header::TRACE, common.trace.as_str());
+        headers.set(header::CAUSE, common.name.as_str());
+        headers.set(header::EPOCH, common.epoch.as_str());
+        headers.set(header::POSITIONS, common.positions.as_str());
+        if self.settings.broken == Some(BrokenPromise::DuplicateIsSuccess) {
+            headers.set("Nats-Msg-Id", headers.get(header::ID).unwrap_or_default().to_owned());
         }
         Record { subject: draft.subject, headers, body: draft.body }
     }
@@ -432,10 +459,6 @@ impl<M: Machine> Engine<M> {
         }
         cause.positions.to_string()
     }
-}
-
-fn seed<M: Machine>(cause: &Cause<'_>) -> String {
-    format!("{}/{}", M::SERVICE, cause.id)
 }
 
 impl Cause<'_> {

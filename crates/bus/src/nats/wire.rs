@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
-use crate::record::{Headers, Record, Stored};
+use crate::record::{Headers, Record, Stored, header};
 
-pub(crate) fn header_map(headers: &Headers) -> HeaderMap {
+pub(crate) fn header_map(headers: Headers) -> HeaderMap {
     headers
-        .parts()
+        .into_parts()
         .filter_map(|(name, value)| {
             let name = match name {
                 Cow::Borrowed(name) => HeaderName::from_static(name),
@@ -22,14 +22,19 @@ pub(crate) fn header_map(headers: &Headers) -> HeaderMap {
 }
 
 pub(crate) fn record(subject: &str, headers: Option<&HeaderMap>, body: Bytes) -> Record {
-    let mut named: Vec<_> = headers
+    let mut named: Vec<(Cow<'static, str>, String)> = headers
         .into_iter()
         .flat_map(HeaderMap::iter)
-        .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())))
-        .filter(|(name, _)| !name.starts_with("Nats-"))
+        .map(|(name, values)| (name.as_ref(), values))
+        .filter(|(name, _): &(&str, _)| !name.starts_with("Nats-"))
+        .filter_map(|(name, values)| {
+            let name =
+                header::known(name).map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed);
+            Some((name, values.first()?.as_str().to_owned()))
+        })
         .collect();
-    named.sort_unstable();
-    let mut ordered = Headers::default();
+    named.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut ordered = Headers::with_capacity(named.len());
     for (name, value) in named {
         ordered.set(name, value);
     }

@@ -146,6 +146,7 @@ impl<M: Machine> Writer<'_, M> {
         snapshot_tick.reset();
         loop {
             self.go_on().await?;
+            self.appender.flush().await?;
             let due = self.until_due();
             let woken = tokio::select! {
                 biased;
@@ -255,6 +256,7 @@ impl<M: Machine> Writer<'_, M> {
     }
 
     async fn wait_for_ack(&mut self) -> Result<(), Trouble> {
+        self.appender.flush().await?;
         let ack = tokio::time::timeout(ACK_TIMEOUT, self.appender.next())
             .await
             .map_err(|_| Trouble::Again("the broker does not acknowledge".to_owned()))??;
