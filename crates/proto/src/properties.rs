@@ -1,6 +1,6 @@
 //! Properties of every conversion: what was written reads back, and nothing that is read panics.
 
-use mainstem_domain::configuration::Priority;
+use mainstem_domain::configuration::{Mode, Priority};
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::person::{Address, ReplyRight};
 use mainstem_domain::routing::{Case, CaseView, MessageRequest, Stage};
@@ -16,15 +16,18 @@ use proptest::strategy::Union;
 use crate::{channel, field, identity, notification, routing, wire};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 17] = [
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIER_ATTACHED,
     identity::CUSTOMERS_MERGED,
     routing::CASE_OPENED,
     routing::CASE_QUEUED,
     routing::CASE_ACCEPTED,
+    routing::CASE_STARTED,
     routing::CASE_RESOLVED,
+    routing::CASE_CANCELLED,
     routing::CASES_MOVED,
+    routing::PURCHASE_NOTED,
     routing::MESSAGE_REQUESTED,
     notification::ADDRESS_LEARNED,
     notification::ADDRESSES_MOVED,
@@ -106,7 +109,13 @@ fn stage() -> impl Strategy<Value = Stage> {
     prop_oneof![
         Just(Stage::Open),
         (any_text(), at()).prop_map(|(by, at)| Stage::Accepted { by, at }),
+        (any_text(), at()).prop_map(|(by, at)| Stage::InProgress { by, at }),
         (any_text(), at()).prop_map(|(by, at)| Stage::Resolved { by, at }),
+        (any_text(), at(), any_text()).prop_map(|(by, at, reason)| Stage::Cancelled {
+            by,
+            at,
+            reason
+        }),
     ]
 }
 
@@ -115,14 +124,18 @@ prop_compose! {
         (customer, channel, brand, store) in
             (customer(), channel_id(), option::of(brand()), option::of(store())),
         (queue, rule, opened_by, opened_at) in (queue(), any_text(), event_id(), at()),
-        priority in
-            prop::sample::select(vec![Priority::P1, Priority::P2, Priority::P3, Priority::P4]),
+        (priority, queued_at, queued_times) in (priority(), at(), any::<u32>()),
         stage in stage(),
     ) -> Case {
         Case {
-            customer, channel, brand, store, queue, priority, rule, opened_by, opened_at, stage,
+            customer, channel, brand, store, queue, priority, rule, opened_by, opened_at,
+            queued_at, queued_times, stage,
         }
     }
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop::sample::select(vec![Priority::P1, Priority::P2, Priority::P3, Priority::P4])
 }
 
 prop_compose! {
@@ -130,12 +143,13 @@ prop_compose! {
         customer in customer(),
         channel in channel_id(),
         brand in option::of(brand()),
-        template in any_text(),
+        templates in vec(any_text(), 0..4),
         case in option::of(case_id()),
         reply in option::of((token(), at())),
+        mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
-        MessageRequest { customer, channel, brand, template, case, reply }
+        MessageRequest { customer, channel, brand, templates, case, reply, mode }
     }
 }
 
@@ -143,10 +157,33 @@ fn routing_event() -> impl Strategy<Value = route::Event> {
     prop_oneof![
         (case_id(), case()).prop_map(|(id, case)| route::Event::Opened { id, case }),
         (case_id(), case()).prop_map(|(id, case)| route::Event::Queued { id, case }),
-        (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Accepted {
+        (case_id(), customer(), queue(), priority(), any_text()).prop_map(
+            |(id, customer, queue, priority, by)| route::Event::Accepted {
+                id,
+                customer,
+                queue,
+                priority,
+                by
+            }
+        ),
+        (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Started {
             id,
             customer,
             by
+        }),
+        (case_id(), customer(), queue(), priority(), any_text(), any_text()).prop_map(
+            |(id, customer, queue, priority, by, reason)| route::Event::Cancelled {
+                id,
+                customer,
+                queue,
+                priority,
+                by,
+                reason
+            }
+        ),
+        (customer(), brand(), at()).prop_map(|(customer, brand, at)| {
+            let purchase = route::Purchase { brand, at };
+            route::Event::PurchaseNoted { customer, purchase }
         }),
         (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Resolved {
             id,
@@ -170,12 +207,12 @@ prop_compose! {
         customer in customer(),
         address in address(),
         token in option::of(token()),
-        text in any_text(),
+        texts in vec(any_text(), 1..4),
         asked_at in at(),
         outcome in option::of(outcome()),
     ) -> note::Item {
         let way = token.map_or(note::Way::Push, |token| note::Way::Reply { token });
-        note::Item { customer, address, way, text, asked_at, outcome }
+        note::Item { customer, address, way, texts, asked_at, outcome }
     }
 }
 
@@ -196,7 +233,7 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
 /// JSON that is nearly a record: the right names, often with values of a wrong type or range.
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
-                 |stateTime|holder|survivor|absorbed|identifier|identifiers|item|user|text\
+                 |stateTime|queueTime|queueCount|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
                  |createTime|reason|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
     let text = prop_oneof![
         any_text(),

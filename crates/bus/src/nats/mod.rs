@@ -28,7 +28,7 @@ pub use host::{Host, HostError, Instance, Surroundings};
 pub use inbound::{Inbound, InboundMessage, PublishError, Published};
 pub use outbox::{Outbox, OutboxItem};
 pub use provision::{Change, ProvisionError, provision};
-pub use queue::{CaseQueue, QueuedCase};
+pub use queue::{CaseNews, CaseQueue, OnOffer, QueuedCase, case_of};
 pub use read::{Log, ReadError};
 pub use replay::{Difference, Replayed, replay};
 pub use store::{Configurations, StoreError};

@@ -94,6 +94,8 @@ fn case(queue: &str) -> routing::Case {
         rule: "r".to_owned(),
         opened_by: "e".parse().unwrap(),
         opened_at: At::from_millis(0),
+        queued_at: At::from_millis(0),
+        queued_times: 1,
         stage: routing::Stage::Open,
     }
 }
@@ -188,6 +190,17 @@ fn a_second_delivery_leaves_no_second_trace_or_is_doubled() {
     }
     let report = world.tally.finish(Seen { doubled: 1, events_repeated: 5 });
     assert_eq!((report.duplicates_dropped, report.doubled, report.out_of_order), (4, 4, 0));
+}
+
+#[test]
+fn a_case_that_is_queued_again_is_not_doubled() {
+    let mut world = World::new();
+    let id = CaseId::derive("k");
+    for queued_times in [1, 2, 2] {
+        let case = routing::Case { queued_times, ..case("repair") };
+        world.routing(&routing::Event::Queued { id, case });
+    }
+    assert_eq!(world.finish().doubled, 1);
 }
 
 #[test]
