@@ -103,6 +103,11 @@ fn decider(service: &'static str, ledger: &str) -> User {
     for upstream in upstreams {
         user.look(upstream);
     }
+    if service == "routing" {
+        // Its queue keeper sees what is on offer, and takes off what is not on offer any more.
+        user.api(QUEUES, &["STREAM.INFO", "STREAM.PURGE"]);
+        user.subscribe.push(topology::ALL_CASES.to_owned());
+    }
     user.publish.push(topology::dead_subject(service));
     let forward = topology::forward_subject(service);
     user.publish.push(forward.clone());
@@ -225,6 +230,7 @@ mod tests {
         assert_eq!(writers("customer.*.identity"), ["identity-merge"]);
         assert_eq!(writers("customer.*.notification.send.*"), ["notification"]);
         assert_eq!(writers("forward.routing"), ["routing"]);
+        assert_eq!(writers("$JS.API.STREAM.PURGE.QUEUES"), ["routing"]);
         for user in users().iter().filter(|user| user.name != ADMIN) {
             assert!(
                 user.publish

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use mainstem_domain::configuration::ChannelKind;
+use mainstem_domain::configuration::{ChannelKind, Priority};
 use mainstem_domain::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId};
 
 use crate::record::header;
@@ -285,18 +285,38 @@ pub fn case_subject(customer: CustomerId) -> String {
 pub fn queued_subject(
     customer: CustomerId,
     queue: &QueueId,
-    priority: mainstem_domain::configuration::Priority,
+    priority: Priority,
     case: CaseId,
 ) -> String {
     let priority = priority.to_string().to_lowercase();
     format!("customer.{customer}.case.queued.{queue}.{priority}.{case}")
 }
 
-/// All cases on offer on one queue.
+/// The item of a case on offer, where [`queued_subject`] is sourced to.
 #[must_use]
-pub fn queue_items(queue: &QueueId) -> String {
-    format!("queue.{queue}.*.*")
+pub fn item_subject(queue: &QueueId, priority: Priority, case: CaseId) -> String {
+    let priority = priority.to_string().to_lowercase();
+    format!("queue.{queue}.{priority}.{case}")
 }
+
+/// All cases on offer on one queue with one priority.
+#[must_use]
+pub fn queue_items(queue: &QueueId, priority: Priority) -> String {
+    let priority = priority.to_string().to_lowercase();
+    format!("queue.{queue}.{priority}.*")
+}
+
+/// The durable that shares the cases on offer on one queue with one priority among its workers.
+#[must_use]
+pub fn queue_durable(queue: &QueueId, priority: Priority) -> String {
+    format!("queue-{queue}-{}", priority.to_string().to_lowercase())
+}
+
+/// Every item of every queue.
+pub const ALL_ITEMS: &str = "queue.>";
+
+/// What becomes of the cases of all customers.
+pub const ALL_CASES: &str = "customer.*.case";
 
 /// What a customer is sent.
 #[must_use]
@@ -408,15 +428,7 @@ mod tests {
             (identity_subject(customer), CUSTOMER),
             (conversation_subject(customer), ROUTING),
             (case_subject(customer), ROUTING),
-            (
-                queued_subject(
-                    customer,
-                    &queue,
-                    mainstem_domain::configuration::Priority::P1,
-                    case,
-                ),
-                ROUTING,
-            ),
+            (queued_subject(customer, &queue, Priority::P1, case), ROUTING),
             (notification_subject(customer), NOTIFICATION),
             (send_subject(customer, &channel), NOTIFICATION),
             (ledger_subject("routing", EPOCH), ROUTING),
@@ -451,5 +463,17 @@ mod tests {
             let origin = STREAMS.iter().find(|spec| spec.name == source.stream).unwrap();
             assert!(origin.subjects.contains(&source.from), "{}", source.from);
         }
+    }
+
+    #[test]
+    fn the_keeper_and_the_workers_look_where_the_broker_copies_to() {
+        let (queue, case) = ("repair".parse().unwrap(), CaseId::derive("x"));
+        let queued = queued_subject(CustomerId::derive("x"), &queue, Priority::P2, case);
+        let parts: Vec<_> = queued.split('.').collect();
+        let item = item_subject(&queue, Priority::P2, case);
+        assert_eq!(item, ["queue", parts[4], parts[5], parts[6]].join("."));
+        assert!(matches(&queue_items(&queue, Priority::P2), &item));
+        assert!(!matches(&queue_items(&queue, Priority::P1), &item));
+        assert_eq!(crate::nats::case_of(&item), Some(case));
     }
 }

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use futures::stream;
 use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
-use mainstem_routing::RoutingMachine;
 use mainstem_runtime::service::{self, Started};
 use mainstem_runtime::{Config, Lifecycle, Process};
 
@@ -33,7 +32,7 @@ pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
     let running = Running {
         notification: service::start::<NotificationMachine>(&deciders, &config.notification)
             .await?,
-        routing: service::start::<RoutingMachine>(&deciders, &config.routing).await?,
+        routing: mainstem_routing::start(&deciders).await?,
         identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge)
             .await?,
         webhooks: mainstem_ingress::start(&outside).await?.http,

@@ -16,7 +16,7 @@ use proptest::strategy::Union;
 use crate::{channel, field, identity, notification, routing, wire};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 20] = [
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIER_ATTACHED,
     identity::CUSTOMERS_MERGED,
@@ -25,12 +25,16 @@ const KINDS: [&str; 16] = [
     routing::CASE_OPENED,
     routing::CASE_QUEUED,
     routing::CASE_ACCEPTED,
+    routing::CASE_STARTED,
     routing::CASE_RESOLVED,
+    routing::CASE_CANCELLED,
     routing::CASES_MOVED,
+    routing::PURCHASE_NOTED,
     routing::MESSAGE_REQUESTED,
     notification::ADDRESS_LEARNED,
     notification::ADDRESSES_MOVED,
     notification::DELIVERY_QUEUED,
+    notification::REQUEST_SUPPRESSED,
     notification::REQUEST_FAILED,
     notification::DELIVERY_SETTLED,
 ];
@@ -148,7 +152,13 @@ fn stage() -> impl Strategy<Value = Stage> {
     prop_oneof![
         Just(Stage::Open),
         (any_text(), at()).prop_map(|(by, at)| Stage::Accepted { by, at }),
+        (any_text(), at()).prop_map(|(by, at)| Stage::InProgress { by, at }),
         (any_text(), at()).prop_map(|(by, at)| Stage::Resolved { by, at }),
+        (any_text(), at(), any_text()).prop_map(|(by, at, reason)| Stage::Cancelled {
+            by,
+            at,
+            reason
+        }),
     ]
 }
 
@@ -157,14 +167,18 @@ prop_compose! {
         (customer, channel, brand, store) in
             (customer(), channel_id(), option::of(brand()), option::of(store())),
         (queue, rule, opened_by, opened_at) in (queue(), any_text(), event_id(), at()),
-        priority in
-            prop::sample::select(vec![Priority::P1, Priority::P2, Priority::P3, Priority::P4]),
+        (priority, queued_at, queued_times) in (priority(), at(), any::<u32>()),
         stage in stage(),
     ) -> Case {
         Case {
-            customer, channel, brand, store, queue, priority, rule, opened_by, opened_at, stage,
+            customer, channel, brand, store, queue, priority, rule, opened_by, opened_at,
+            queued_at, queued_times, stage,
         }
     }
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop::sample::select(vec![Priority::P1, Priority::P2, Priority::P3, Priority::P4])
 }
 
 prop_compose! {
@@ -186,10 +200,33 @@ fn routing_event() -> impl Strategy<Value = route::Event> {
     prop_oneof![
         (case_id(), case()).prop_map(|(id, case)| route::Event::Opened { id, case }),
         (case_id(), case()).prop_map(|(id, case)| route::Event::Queued { id, case }),
-        (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Accepted {
+        (case_id(), customer(), queue(), priority(), any_text()).prop_map(
+            |(id, customer, queue, priority, by)| route::Event::Accepted {
+                id,
+                customer,
+                queue,
+                priority,
+                by
+            }
+        ),
+        (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Started {
             id,
             customer,
             by
+        }),
+        (case_id(), customer(), queue(), priority(), any_text(), any_text()).prop_map(
+            |(id, customer, queue, priority, by, reason)| route::Event::Cancelled {
+                id,
+                customer,
+                queue,
+                priority,
+                by,
+                reason
+            }
+        ),
+        (customer(), brand(), at()).prop_map(|(customer, brand, at)| {
+            let purchase = route::Purchase { brand, at };
+            route::Event::PurchaseNoted { customer, purchase }
         }),
         (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Resolved {
             id,
@@ -229,6 +266,14 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
         (customer(), customer()).prop_map(|(from, to)| note::Event::AddressesMoved { from, to }),
         (item_id(), item()).prop_map(|(id, item)| note::Event::Queued { id, item }),
         (item_id(), customer(), channel_id(), any_text()).prop_map(
+            |(id, customer, channel, reason)| note::Event::Suppressed {
+                id,
+                customer,
+                channel,
+                reason
+            }
+        ),
+        (item_id(), customer(), channel_id(), any_text()).prop_map(
             |(id, customer, channel, reason)| note::Event::Failed { id, customer, channel, reason }
         ),
         (item_id(), customer(), outcome())
@@ -239,7 +284,7 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
 /// JSON that is nearly a record: the right names, often with values of a wrong type or range.
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
-                 |stateTime|holder|survivor|absorbed|identifier|identifiers|item|user|text\
+                 |stateTime|queueTime|queueCount|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
                  |createTime|reason|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
     let text = prop_oneof![
         any_text(),

@@ -2,7 +2,7 @@
 
 use mainstem_domain::configuration::Priority;
 use mainstem_domain::person::ReplyRight;
-use mainstem_domain::routing::{Case, CaseView, Event, MessageRequest, Stage};
+use mainstem_domain::routing::{Case, CaseView, Event, MessageRequest, Purchase, Stage};
 
 use crate::channel::{mode_from, mode_to};
 use crate::error::{DecodeError, FieldError};
@@ -19,10 +19,16 @@ pub const CASE_OPENED: &str = "mainstem.routing.case-opened.v1";
 pub const CASE_QUEUED: &str = "mainstem.routing.case-queued.v1";
 /// Somebody took it.
 pub const CASE_ACCEPTED: &str = "mainstem.routing.case-accepted.v1";
+/// Its holder works on it.
+pub const CASE_STARTED: &str = "mainstem.routing.case-started.v1";
+/// It is given up.
+pub const CASE_CANCELLED: &str = "mainstem.routing.case-cancelled.v1";
 /// It is done.
 pub const CASE_RESOLVED: &str = "mainstem.routing.case-resolved.v1";
-/// An absorbed customer's cases are the survivor's.
+/// What is known of an absorbed customer is the survivor's.
 pub const CASES_MOVED: &str = "mainstem.routing.cases-moved.v1";
+/// The customer bought of another brand than before.
+pub const PURCHASE_NOTED: &str = "mainstem.routing.purchase-noted.v1";
 /// The customer is to be told something.
 pub const MESSAGE_REQUESTED: &str = "mainstem.routing.message-requested.v1";
 
@@ -36,9 +42,19 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Queued { id, case } => {
             record::write(CASE_QUEUED, &wire::CaseQueued { case: Some(case_to_wire(*id, case)) })
         }
-        Event::Accepted { id, customer, by } => record::write(
+        Event::Accepted { id, customer, queue, priority, by } => record::write(
             CASE_ACCEPTED,
             &wire::CaseAccepted {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                holder: by.clone(),
+                queue: queue.to_string(),
+                priority: priority.to_string(),
+            },
+        ),
+        Event::Started { id, customer, by } => record::write(
+            CASE_STARTED,
+            &wire::CaseStarted {
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
@@ -50,6 +66,25 @@ pub fn encode(event: &Event) -> Encoded {
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
+            },
+        ),
+        Event::Cancelled { id, customer, queue, priority, by, reason } => record::write(
+            CASE_CANCELLED,
+            &wire::CaseCancelled {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                actor: by.clone(),
+                reason: reason.clone(),
+                queue: queue.to_string(),
+                priority: priority.to_string(),
+            },
+        ),
+        Event::PurchaseNoted { customer, purchase } => record::write(
+            PURCHASE_NOTED,
+            &wire::PurchaseNoted {
+                customer: customer.to_string(),
+                brand: purchase.brand.to_string(),
+                purchase_time: Some(timestamp(purchase.at)),
             },
         ),
         Event::Moved { from, to } => record::write(
@@ -97,8 +132,36 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             Ok(Event::Accepted {
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
+                queue: parse_queue("queue", &record.queue)?,
+                priority: parse_priority("priority", &record.priority)?,
                 by: record.holder,
             })
+        }
+        CASE_STARTED => {
+            let record: wire::CaseStarted = record::read(body)?;
+            Ok(Event::Started {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                by: record.holder,
+            })
+        }
+        CASE_CANCELLED => {
+            let record: wire::CaseCancelled = record::read(body)?;
+            Ok(Event::Cancelled {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                queue: parse_queue("queue", &record.queue)?,
+                priority: parse_priority("priority", &record.priority)?,
+                by: record.actor,
+                reason: record.reason,
+            })
+        }
+        PURCHASE_NOTED => {
+            let record: wire::PurchaseNoted = record::read(body)?;
+            let brand = parse_id("brand", &record.brand)?;
+            let at = parse_time("purchase_time", record.purchase_time)?;
+            let customer = parse_customer("customer", &record.customer)?;
+            Ok(Event::PurchaseNoted { customer, purchase: Purchase { brand, at } })
         }
         CASE_RESOLVED => {
             let record: wire::CaseResolved = record::read(body)?;
@@ -146,9 +209,18 @@ fn held_case(case: Option<wire::Case>) -> Result<CaseView, FieldError> {
 
 fn case_to_wire(id: mainstem_domain::CaseId, case: &Case) -> wire::Case {
     let (state, holder, since) = match &case.stage {
-        Stage::Open => (wire::CaseState::Open, String::new(), case.opened_at),
-        Stage::Accepted { by, at } => (wire::CaseState::Accepted, by.clone(), *at),
-        Stage::Resolved { by, at } => (wire::CaseState::Resolved, by.clone(), *at),
+        Stage::Open => (wire::CaseState::Open, "", case.opened_at),
+        Stage::Accepted { by, at } => (wire::CaseState::Accepted, by.as_str(), *at),
+        Stage::InProgress { by, at } => (wire::CaseState::InProgress, by.as_str(), *at),
+        Stage::Resolved { by, at } => (wire::CaseState::Resolved, by.as_str(), *at),
+        Stage::Cancelled { by, at, .. } => (wire::CaseState::Cancelled, by.as_str(), *at),
+    };
+    let cancel_reason = match &case.stage {
+        Stage::Cancelled { reason, .. } => reason.clone(),
+        Stage::Open
+        | Stage::Accepted { .. }
+        | Stage::InProgress { .. }
+        | Stage::Resolved { .. } => String::new(),
     };
     wire::Case {
         case: id.to_string(),
@@ -162,8 +234,11 @@ fn case_to_wire(id: mainstem_domain::CaseId, case: &Case) -> wire::Case {
         opening_event: case.opened_by.to_string(),
         open_time: Some(timestamp(case.opened_at)),
         state: state.into(),
-        holder,
+        holder: holder.to_owned(),
         state_time: Some(timestamp(since)),
+        queue_time: Some(timestamp(case.queued_at)),
+        queue_count: case.queued_times,
+        cancel_reason,
     }
 }
 
@@ -181,9 +256,14 @@ impl TryFrom<wire::Case> for CaseView {
         let stage = match wire::CaseState::try_from(case.state) {
             Ok(wire::CaseState::Open) => Stage::Open,
             Ok(wire::CaseState::Accepted) => Stage::Accepted { by: case.holder, at: since()? },
+            Ok(wire::CaseState::InProgress) => Stage::InProgress { by: case.holder, at: since()? },
             Ok(wire::CaseState::Resolved) => Stage::Resolved { by: case.holder, at: since()? },
+            Ok(wire::CaseState::Cancelled) => {
+                Stage::Cancelled { by: case.holder, at: since()?, reason: case.cancel_reason }
+            }
             Ok(wire::CaseState::Unspecified) | Err(_) => {
-                return Err(FieldError::new("state", "must be OPEN, ACCEPTED or RESOLVED"));
+                let rule = "must be OPEN, ACCEPTED, IN_PROGRESS, RESOLVED or CANCELLED";
+                return Err(FieldError::new("state", rule));
             }
         };
         Ok(Self {
@@ -198,6 +278,8 @@ impl TryFrom<wire::Case> for CaseView {
                 rule: case.rule,
                 opened_by: parse_id("opening_event", &case.opening_event)?,
                 opened_at: parse_time("open_time", case.open_time)?,
+                queued_at: parse_time("queue_time", case.queue_time)?,
+                queued_times: case.queue_count,
                 stage,
             },
         })
@@ -232,6 +314,8 @@ mod tests {
                 rule: "menu".to_owned(),
                 opened_by: "e1".parse().unwrap(),
                 opened_at: At::from_millis(1_500),
+                queued_at: At::from_millis(1_500),
+                queued_times: 1,
                 stage: Stage::Open,
             },
         }
@@ -249,7 +333,8 @@ mod tests {
                 r#"{{"case":{{"case":"{}","customer":"{}","channel":"line-1","brand":"aurora","#,
                 r#""queue":"repair","priority":"P2","rule":"menu","openingEvent":"e1","#,
                 r#""openTime":"1970-01-01T00:00:01.500+00:00","state":"CASE_STATE_OPEN","#,
-                r#""stateTime":"1970-01-01T00:00:01.500+00:00"}}}}"#
+                r#""stateTime":"1970-01-01T00:00:01.500+00:00","#,
+                r#""queueTime":"1970-01-01T00:00:01.500+00:00","queueCount":1}}}}"#
             ),
             id, customer
         );
@@ -261,9 +346,14 @@ mod tests {
     fn every_stage_comes_back() {
         let mut view = case();
         let (by, at) = ("unit/a".to_owned(), At::from_millis(9));
-        for stage in
-            [Stage::Open, Stage::Accepted { by: by.clone(), at }, Stage::Resolved { by, at }]
-        {
+        let reason = "no parts".to_owned();
+        for stage in [
+            Stage::Open,
+            Stage::Accepted { by: by.clone(), at },
+            Stage::InProgress { by: by.clone(), at },
+            Stage::Resolved { by: by.clone(), at },
+            Stage::Cancelled { by, at, reason },
+        ] {
             view.case.stage = stage;
             assert_eq!(CaseView::try_from(wire::Case::from(&view)), Ok(view.clone()));
         }
@@ -284,6 +374,7 @@ mod tests {
         assert_eq!(path(|case| case.priority = "P5".to_owned()), "case.priority");
         assert_eq!(path(|case| case.state = 0), "case.state");
         assert_eq!(path(|case| case.open_time = None), "case.open_time");
+        assert_eq!(path(|case| case.queue_time = None), "case.queue_time");
         let error = decode(CASE_OPENED, b"{}").unwrap_err();
         assert_eq!(error.to_string(), "case: is missing");
     }

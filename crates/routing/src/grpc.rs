@@ -11,6 +11,10 @@ mainstem_runtime::grpc_face!(
         get_case => "GetCase": GetCaseRequest -> GetCaseResponse,
         list_cases => "ListCases": ListCasesRequest -> ListCasesResponse,
         accept_case => "AcceptCase": AcceptCaseRequest -> AcceptCaseResponse,
+        claim_next => "ClaimNext": ClaimNextRequest -> ClaimNextResponse,
+        start_case => "StartCase": StartCaseRequest -> StartCaseResponse,
         resolve_case => "ResolveCase": ResolveCaseRequest -> ResolveCaseResponse,
+        cancel_case => "CancelCase": CancelCaseRequest -> CancelCaseResponse,
+        requeue_case => "RequeueCase": RequeueCaseRequest -> RequeueCaseResponse,
     }
 );

@@ -1,8 +1,12 @@
 //! routing: what a person wants, and who does it.
 //!
-//! Reads `CUSTOMER`, writes `ROUTING`; the rules are [`mainstem_domain::routing`].
+//! Reads `CUSTOMER`, writes `ROUTING`; the rules are [`mainstem_domain::routing`]. Its queue keeper
+//! takes items off `QUEUES`, and is the only part that touches more than the ledgers.
 
 mod grpc;
+mod keeper;
 mod machine;
+mod start;
 
 pub use machine::RoutingMachine;
+pub use start::start;

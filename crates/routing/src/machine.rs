@@ -6,8 +6,12 @@ use mainstem_bus::{
     topology,
 };
 use mainstem_domain::access::{Caller, Role};
-use mainstem_domain::routing::{Case, CaseView, Event, Input, Routing, Stage, State};
-use mainstem_domain::{CustomerId, Refusal, RefusalCode, identity::Event as IdentityEvent};
+use mainstem_domain::routing::{
+    Case, CaseView, Event, Input, REASON_AT_MOST, Routing, Stage, State,
+};
+use mainstem_domain::{
+    CaseId, CustomerId, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
+};
 use mainstem_proto::field::{parse_case, parse_queue};
 use mainstem_proto::wire::{channel, routing as wire};
 use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
@@ -18,6 +22,7 @@ pub struct RoutingMachine;
 
 const READERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
 const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
+const KEEPERS: &[Role] = &[Role::Operator, Role::Service];
 
 /// Cases on one page when the caller does not say, and at most.
 const PAGE: (usize, usize) = (50, 500);
@@ -28,12 +33,16 @@ impl Machine for RoutingMachine {
     const SERVICE: &'static str = "routing";
     const LEDGER: &'static str = topology::ROUTING;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCase", endpoint: "get-case", roles: READERS },
         Method { name: "ListCases", endpoint: "list-cases", roles: READERS },
         Method { name: "AcceptCase", endpoint: "accept-case", roles: WORKERS },
+        Method { name: "ClaimNext", endpoint: "claim-next", roles: WORKERS },
+        Method { name: "StartCase", endpoint: "start-case", roles: WORKERS },
         Method { name: "ResolveCase", endpoint: "resolve-case", roles: WORKERS },
+        Method { name: "CancelCase", endpoint: "cancel-case", roles: WORKERS },
+        Method { name: "RequeueCase", endpoint: "requeue-case", roles: KEEPERS },
     ];
 
     fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
@@ -69,11 +78,19 @@ impl Machine for RoutingMachine {
             Event::Queued { id, case } => {
                 let subject =
                     topology::queued_subject(case.customer, &case.queue, case.priority, *id);
-                (case.customer, subject, place(case))
+                (case.customer, subject, offer(*id, case))
             }
-            Event::Accepted { customer, .. } | Event::Resolved { customer, .. } => {
+            Event::Accepted { customer, .. }
+            | Event::Started { customer, .. }
+            | Event::Resolved { customer, .. }
+            | Event::Cancelled { customer, .. } => {
                 (*customer, topology::case_subject(*customer), Vec::new())
             }
+            Event::PurchaseNoted { customer, purchase } => (
+                *customer,
+                topology::conversation_subject(*customer),
+                topology::place_headers(None, None, Some(&purchase.brand)),
+            ),
             Event::Moved { to, .. } => (*to, topology::case_subject(*to), Vec::new()),
             Event::MessageRequested(request) => (
                 request.customer,
@@ -92,8 +109,8 @@ impl Machine for RoutingMachine {
             .map_err(|error| Unreadable(error.to_string()))
     }
 
-    fn answer(answer: &CaseView) -> String {
-        response(answer)
+    fn answer(answer: &Option<CaseView>) -> String {
+        response(answer.as_ref())
     }
 
     fn call(
@@ -106,7 +123,7 @@ impl Machine for RoutingMachine {
         match method {
             "GetCase" => {
                 let request: wire::GetCaseRequest = read_request(body)?;
-                Ok(Call::Read(response(&seen(state, caller, &request.case)?)))
+                Ok(Call::Read(response(Some(&seen(state, caller, &request.case)?))))
             }
             "ListCases" => list(state, caller, &read_request(body)?),
             "AcceptCase" => {
@@ -119,6 +136,34 @@ impl Machine for RoutingMachine {
                 let case = seen(state, caller, &request.case)?.id;
                 Ok(Call::Command(Input::Resolve { case, by: caller.name.clone() }))
             }
+            "ClaimNext" => {
+                let request: wire::ClaimNextRequest = read_request(body)?;
+                let queue = parse_queue("queue", &request.queue)?;
+                serves(caller, &queue)?;
+                Ok(Call::Command(Input::Claim { queue, by: caller.name.clone() }))
+            }
+            "StartCase" => {
+                let request: wire::StartCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Start { case, by: caller.name.clone() }))
+            }
+            "CancelCase" => {
+                let request: wire::CancelCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                let reason = request.reason.trim().to_owned();
+                if reason.is_empty() || reason.chars().count() > REASON_AT_MOST {
+                    let rule = format!("must say why, in 1 to {REASON_AT_MOST} characters");
+                    return Err(Refusal::field("reason", rule));
+                }
+                let overrules = caller.role == Role::Operator;
+                let by = caller.name.clone();
+                Ok(Call::Command(Input::Cancel { case, by, overrules, reason }))
+            }
+            "RequeueCase" => {
+                let request: wire::RequeueCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Requeue { case }))
+            }
             _ => Err(no_such_method(Self::SERVICE, method)),
         }
     }
@@ -130,6 +175,17 @@ fn unreadable(error: impl std::fmt::Display) -> Unreadable {
 
 fn place(case: &Case) -> Vec<(&'static str, String)> {
     topology::place_headers(Some(&case.channel), case.store.as_ref(), case.brand.as_ref())
+}
+
+/// What a worker sees of an item without reading its body; [`topology::place_headers`] are for
+/// readers of every stream.
+fn offer(id: CaseId, case: &Case) -> Vec<(&'static str, String)> {
+    let mut headers = place(case);
+    headers.push(("Case-Id", id.to_string()));
+    headers.push(("Priority", case.priority.to_string()));
+    headers.extend(case.store.as_ref().map(|store| ("Store", store.to_string())));
+    headers.extend(case.brand.as_ref().map(|brand| ("Brand", brand.to_string())));
+    headers
 }
 
 fn reaches(caller: &Caller, case: &Case) -> bool {
@@ -165,13 +221,8 @@ fn list(
     let size = if size == 0 { PAGE.0 } else { size.min(PAGE.1) };
     if let Some(queue) = &queue
         && caller.role == Role::Unit
-        && !caller.reaches(None, Some(queue), None)
     {
-        return Err(Refusal::new(
-            RefusalCode::PermissionDenied,
-            "OUT_OF_SCOPE",
-            format!("queue {queue} is not among the caller's"),
-        ));
+        serves(caller, queue)?;
     }
     let wanted = |case: &Case| {
         queue.as_ref().is_none_or(|queue| *queue == case.queue)
@@ -179,7 +230,18 @@ fn list(
                 || request.state() == state_of(case))
             && reaches(caller, case)
     };
-    let mut found = state.cases_after(after).filter(|(_, case)| wanted(case));
+    let unfinished = match request.state() {
+        wire::CaseState::Open | wire::CaseState::Accepted | wire::CaseState::InProgress => true,
+        wire::CaseState::Unspecified | wire::CaseState::Resolved | wire::CaseState::Cancelled => {
+            false
+        }
+    };
+    let found: Box<dyn Iterator<Item = (&CaseId, &Case)>> = if unfinished {
+        Box::new(state.unfinished_after(after))
+    } else {
+        Box::new(state.cases_after(after))
+    };
+    let mut found = found.filter(|(_, case)| wanted(case));
     let cases: Vec<_> = found
         .by_ref()
         .take(size)
@@ -193,16 +255,30 @@ fn list(
     Ok(Call::Read(serde_json::to_string(&response).unwrap_or_default()))
 }
 
+/// A caller that takes from a queue must have it in its scope.
+fn serves(caller: &Caller, queue: &QueueId) -> Result<(), Refusal> {
+    if caller.reaches(None, Some(queue), None) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::PermissionDenied,
+        "OUT_OF_SCOPE",
+        format!("queue {queue} is not among the caller's"),
+    ))
+}
+
 fn state_of(case: &Case) -> wire::CaseState {
     match case.stage {
         Stage::Open => wire::CaseState::Open,
         Stage::Accepted { .. } => wire::CaseState::Accepted,
+        Stage::InProgress { .. } => wire::CaseState::InProgress,
         Stage::Resolved { .. } => wire::CaseState::Resolved,
+        Stage::Cancelled { .. } => wire::CaseState::Cancelled,
     }
 }
 
-/// Every method about one case answers with `{"case": …}`.
-fn response(view: &CaseView) -> String {
-    let case = Some(wire::Case::from(view));
+/// Every method about one case answers with `{"case": …}`; a claim that found none with `{}`.
+fn response(view: Option<&CaseView>) -> String {
+    let case = view.map(wire::Case::from);
     serde_json::to_string(&wire::GetCaseResponse { case }).unwrap_or_default()
 }

@@ -2,12 +2,9 @@
 
 use std::process::ExitCode;
 
-use mainstem_routing::RoutingMachine;
-use mainstem_runtime::service;
-
 fn main() -> ExitCode {
     mainstem_runtime::main("routing", async |process| {
-        service::start::<RoutingMachine>(process, &process.config.routing).await?;
+        mainstem_routing::start(process).await?;
         Ok(())
     })
 }

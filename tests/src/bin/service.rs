@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
-use mainstem_routing::RoutingMachine;
 use mainstem_runtime::config::environment;
 use mainstem_runtime::{Config, exit, run, service};
 
@@ -20,7 +19,7 @@ fn main() -> ExitCode {
             Ok(())
         }),
         "routing" => run("routing", config, async |process| {
-            service::start::<RoutingMachine>(process, &process.config.routing).await?;
+            mainstem_routing::start(process).await?;
             Ok(())
         }),
         "notification" => run("notification", config, async |process| {

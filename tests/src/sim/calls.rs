@@ -77,6 +77,10 @@ pub fn method(method: &'static str, body: &Value) -> Asked {
 
 /// Who works on cases.
 pub const WORKER: &str = "unit/repair";
+
+/// The queue whose cases are claimed; those of the others are pulled.
+pub const CLAIMED: &str = "advice";
+
 /// What the worker does with a case; follows from its id, so it is the same in every world.
 #[must_use]
 pub fn resolves_at_once(case: &str) -> bool {
@@ -86,14 +90,34 @@ pub fn resolves_at_once(case: &str) -> bool {
 /// The worker takes a case.
 #[must_use]
 pub fn accept(case: &str) -> Call {
-    let asked = method("AcceptCase", &json!({"requestId": format!("accept/{case}"), "case": case}));
-    Call::command(RoutingMachine::SERVICE, WORKER, &format!("accept/{case}"), asked)
+    work(&format!("accept/{case}"), "AcceptCase", json!({"case": case}))
+}
+
+/// The worker begins with it.
+#[must_use]
+pub fn start(case: &str) -> Call {
+    work(&format!("start/{case}"), "StartCase", json!({"case": case}))
 }
 
 /// The worker has done it.
 #[must_use]
 pub fn resolve(case: &str) -> Call {
-    let id = format!("resolve/{case}");
-    let asked = method("ResolveCase", &json!({"requestId": id, "case": case}));
-    Call::command(RoutingMachine::SERVICE, WORKER, &id, asked)
+    work(&format!("resolve/{case}"), "ResolveCase", json!({"case": case}))
+}
+
+/// The worker gives it up.
+#[must_use]
+pub fn cancel(case: &str) -> Call {
+    work(&format!("cancel/{case}"), "CancelCase", json!({"case": case, "reason": "no parts"}))
+}
+
+/// The worker takes what is next on a queue.
+#[must_use]
+pub fn claim(id: &str, queue: &str) -> Call {
+    work(id, "ClaimNext", json!({"queue": queue}))
+}
+
+fn work(id: &str, name: &'static str, mut body: Value) -> Call {
+    body["requestId"] = id.into();
+    Call::command(RoutingMachine::SERVICE, WORKER, id, method(name, &body))
 }

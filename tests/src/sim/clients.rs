@@ -12,7 +12,7 @@ use mainstem_routing::RoutingMachine;
 use rand::Rng;
 use serde_json::{Value, json};
 
-use super::calls::{Call, WORKER, accept, method, resolve, resolves_at_once};
+use super::calls::{CLAIMED, Call, WORKER, accept, method, resolve, resolves_at_once, start};
 use super::check::{Check, Violation};
 use super::instance::Node;
 use super::net::{Net, Told};
@@ -79,6 +79,7 @@ struct Item {
 enum Stage {
     Look,
     Accept,
+    Start,
     Resolve,
     Done,
 }
@@ -148,6 +149,10 @@ impl Clients {
     fn read_queues(&mut self, net: &Net) {
         while let Some(record) = self.next_record(net, topology::ROUTING) {
             let case = text(&record.body, "/case/case");
+            // Nobody pulls from there.
+            if text(&record.body, "/case/queue") == CLAIMED {
+                continue;
+            }
             if record.kind() == routing::CASE_QUEUED && self.cases.insert(case.clone()) {
                 self.add(Script::Case { case, stage: Stage::Look });
             }
@@ -247,7 +252,8 @@ impl Clients {
             Script::Case { case, stage } => {
                 *stage = match stage {
                     Stage::Look => Stage::Accept,
-                    Stage::Accept if resolves_at_once(case) => Stage::Resolve,
+                    Stage::Accept if resolves_at_once(case) => Stage::Start,
+                    Stage::Start => Stage::Resolve,
                     Stage::Accept | Stage::Resolve | Stage::Done => Stage::Done,
                 }
             }
@@ -314,6 +320,7 @@ impl Job {
                     Some(Call::once(RoutingMachine::SERVICE, WORKER, "look", asked))
                 }
                 Stage::Accept => Some(accept(case)),
+                Stage::Start => Some(start(case)),
                 Stage::Resolve => Some(resolve(case)),
                 Stage::Done => None,
             },

@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::calls::{Asked, Call, method, resolve, resolves_at_once};
+use super::calls::{Asked, CLAIMED, Call, cancel, claim, method, resolve, resolves_at_once};
 
 /// Between two phases: some times the span for which an engine stays silent about its position,
 /// and shorter than the broker remembers ids.
@@ -61,7 +61,7 @@ struct Person {
     known: Option<Known>,
     /// The one membership number that a customer can have.
     member: Option<usize>,
-    /// Cases that are not resolved, by brand and rule.
+    /// Cases that are not finished, by brand and rule.
     open: BTreeMap<(&'static str, &'static str), String>,
 }
 
@@ -79,12 +79,17 @@ struct Maker {
     phase: Phase,
     made: Workload,
     next: usize,
+    /// Open cases of the queue that is claimed from, in the order in which it is served.
+    waiting: BTreeSet<(At, String)>,
+    /// Whether one of them left in this phase: which one a second claim meets would be chance.
+    left: bool,
 }
 
 /// What people write and tap, and the rule that opens a case for it.
-const ACTS: [(&str, &str, Option<&str>); 7] = [
+const ACTS: [(&str, &str, Option<&str>); 8] = [
     ("text", "my bag is broken", Some("broken")),
     ("postback", "menu=repair&from=menu", Some("repair")),
+    ("postback", "menu=advice", Some("advice")),
     ("text", "what is the price?", None),
     ("text", "good morning", None),
     ("postback", "menu=none", None),
@@ -113,6 +118,8 @@ impl Workload {
             phase: Phase { at: START, inbound: Vec::new(), calls: Vec::new() },
             made: Self { phases: Vec::new(), events: BTreeSet::new(), unreadable: 0 },
             next: 0,
+            waiting: BTreeSet::new(),
+            left: false,
         };
         maker.configure(1);
         let phases = maker.rng.random_range(4..=6);
@@ -139,6 +146,7 @@ impl Maker {
     fn end_phase(&mut self) {
         let next = Phase { at: self.phase.at.after(PHASE), inbound: Vec::new(), calls: Vec::new() };
         self.made.phases.push(std::mem::replace(&mut self.phase, next));
+        self.left = false;
     }
 
     /// A phase of its own: which configuration an event meets must not be left to chance.
@@ -159,11 +167,15 @@ impl Maker {
         self.people.shuffle(&mut self.rng);
         let mut index = 0;
         while index < self.people.len() {
+            if self.claims(index) {
+                index += 1;
+                continue;
+            }
             match self.rng.random_range(0..20) {
                 0..9 => self.act(index),
                 9..11 => self.attach(index),
                 11..13 => self.send(index),
-                13..15 => self.resolve_later(index),
+                13..15 => self.end(index),
                 15 | 19 if index + 1 < self.people.len() => index += self.meet(index),
                 16 => self.nobody(),
                 17 => self.nonsense(),
@@ -204,9 +216,30 @@ impl Maker {
         let Some(rule) = rule else { return };
         let key = (brand, rule);
         let case = CaseId::derive(&format!("{channel}/{event}")).to_string();
-        if !person.open.contains_key(&key) && !resolves_at_once(&case) {
+        if person.open.contains_key(&key) {
+            return;
+        }
+        if rule == CLAIMED {
+            self.waiting.insert((self.phase.at, case.clone()));
+            person.open.insert(key, case);
+        } else if !resolves_at_once(&case) {
             person.open.insert(key, case);
         }
+    }
+
+    /// The worker claims the customer's case, if it is the one that comes next.
+    fn claims(&mut self, index: usize) -> bool {
+        let Some((opened_at, case)) = self.waiting.first() else { return false };
+        let theirs = self.people[index].open.values().any(|open| open == case);
+        let settled = *opened_at < self.phase.at && !self.left;
+        if !theirs || !settled || self.rng.random_ratio(1, 3) {
+            return false;
+        }
+        self.waiting.pop_first();
+        self.left = true;
+        let id = self.request_id("claim");
+        self.phase.calls.push(vec![claim(&id, CLAIMED)]);
+        true
     }
 
     fn attach(&mut self, index: usize) {
@@ -243,10 +276,24 @@ impl Maker {
         }
     }
 
-    fn resolve_later(&mut self, index: usize) {
-        if let Some((_, case)) = self.people[index].open.pop_first() {
-            self.phase.calls.push(vec![resolve(&case)]);
+    /// The worker ends a case: one that nobody has claimed can only be cancelled.
+    fn end(&mut self, index: usize) {
+        let Some(entry) = self.people[index].open.first_entry() else { return };
+        let case = entry.get().clone();
+        let waits = self.waiting.iter().find(|(_, waiting)| *waiting == case).cloned();
+        if let Some(waits) = waits {
+            if waits.0 == self.phase.at || self.left {
+                return;
+            }
+            entry.remove();
+            self.waiting.remove(&waits);
+            self.left = true;
+            self.phase.calls.push(vec![cancel(&case)]);
+            return;
         }
+        entry.remove();
+        let gives_up = case.bytes().map(u32::from).sum::<u32>().is_multiple_of(3);
+        self.phase.calls.push(vec![if gives_up { cancel(&case) } else { resolve(&case) }]);
     }
 
     /// This customer and the next one are found to be one, by a command or by an event; or it is
@@ -374,9 +421,10 @@ fn rules(version: u32) -> Configuration {
             "line-1": {"brand": "aurora", "store": "taipei-1"},
             "line-2": {"brand": "borea", "store": "taipei-1"},
         },
-        "queues": {"repair": {"name": "Repair"}},
+        "queues": {"repair": {"name": "Repair"}, "advice": {"name": "Advice"}},
         "rules": [
             {"name": "repair", "when": "event.menu == 'repair'", "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
+            {"name": "advice", "when": "event.menu == 'advice'", "open": {"queue": "advice"}, "reply": "opened"},
             {"name": "broken", "when": "event.text.lowerAscii().contains('broken')", "open": {"queue": "repair"}, "reply": "opened"},
             {"name": "price", "when": "event.text.lowerAscii().contains('price')", "reply": "price"},
             {"name": "hello", "when": "event.type == 'follow'", "reply": "hello"},
@@ -386,6 +434,7 @@ fn rules(version: u32) -> Configuration {
             "price": {"house": format!("v{version}: it depends")},
             "hello": {"house": "welcome"},
             "case-resolved": {"house": "done: {case}"},
+            "case-cancelled": {"house": "not done: {case}"},
         },
     });
     if version > 1 {

@@ -31,7 +31,7 @@ pub use host::{Counted, Host, HostError, Instance, Surroundings};
 pub use inbound::{Inbound, InboundMessage, PublishError, Published, UnreadableBody};
 pub use outbox::{Outbox, OutboxItem};
 pub use provision::{Change, ProvisionError, provision};
-pub use queue::{CaseQueue, QueuedCase};
+pub use queue::{CaseNews, CaseQueue, OnOffer, QueuedCase, case_of};
 pub use read::{Log, ReadError};
 pub use relay::{Relay, RelayItem, RelayLane, RelayMessage};
 pub use replay::{Difference, Replayed, replay};

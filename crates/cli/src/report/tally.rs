@@ -123,7 +123,8 @@ pub(crate) struct Tally {
     /// The newest event of each person on each channel that CUSTOMER holds.
     newest: BTreeMap<(String, String), u64>,
     opened: BTreeSet<CaseId>,
-    queued: BTreeSet<CaseId>,
+    /// Cases, and for the how manieth time they were queued.
+    queued: BTreeSet<(CaseId, u32)>,
     items: BTreeMap<ItemId, Way>,
     settled: BTreeSet<ItemId>,
     doubled_on_customer: u64,
@@ -278,12 +279,15 @@ impl Tally {
                 *self.report.cases_by_queue.entry(case.queue.to_string()).or_default() += 1;
                 self.report.doubled += u64::from(!self.opened.insert(id));
             }
-            routing::Event::Queued { id, .. } => {
-                self.report.doubled += u64::from(!self.queued.insert(id));
+            routing::Event::Queued { id, case } => {
+                self.report.doubled += u64::from(!self.queued.insert((id, case.queued_times)));
             }
             routing::Event::Resolved { .. } => self.report.cases_resolved += 1,
             routing::Event::Accepted { .. }
+            | routing::Event::Started { .. }
+            | routing::Event::Cancelled { .. }
             | routing::Event::Moved { .. }
+            | routing::Event::PurchaseNoted { .. }
             | routing::Event::MessageRequested(_) => {}
         }
     }

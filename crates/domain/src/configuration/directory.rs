@@ -150,6 +150,11 @@ pub enum Priority {
     P4,
 }
 
+impl Priority {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::P1, Self::P2, Self::P3, Self::P4];
+}
+
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)

@@ -93,6 +93,9 @@ pub const MESSAGES_AT_MOST: usize = 5;
 /// The template that tells a customer that a case is resolved. Always needed.
 pub const CASE_RESOLVED: &str = "case-resolved";
 
+/// The template that tells a customer that a case is cancelled. Without it, nobody is told.
+pub const CASE_CANCELLED: &str = "case-cancelled";
+
 /// The template with which a retired account shows the way to the single entry.
 pub const MOVED: &str = "moved";
 

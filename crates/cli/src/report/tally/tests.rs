@@ -99,6 +99,8 @@ fn case(queue: &str) -> routing::Case {
         rule: "r".to_owned(),
         opened_by: "e".parse().unwrap(),
         opened_at: At::from_millis(0),
+        queued_at: At::from_millis(0),
+        queued_times: 1,
         stage: routing::Stage::Open,
     }
 }
@@ -260,6 +262,17 @@ fn who_owns_what_follows_merges() {
     world.identity("1", &identity::Event::Attached { customer: third, identifier });
     world.identity("1", &identity::Event::Merged { survivor: third, absorbed: second });
     assert!(world.tally.together(member, other));
+}
+
+#[test]
+fn a_case_that_is_queued_again_is_not_doubled() {
+    let mut world = World::new();
+    let id = CaseId::derive("k");
+    for queued_times in [1, 2, 2] {
+        let case = routing::Case { queued_times, ..case("repair") };
+        world.routing(&routing::Event::Queued { id, case });
+    }
+    assert_eq!(world.finish().doubled, 1);
 }
 
 #[test]

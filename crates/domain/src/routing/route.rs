@@ -1,0 +1,105 @@
+//! What an event of a customer leads to.
+
+use super::case::{Case, Stage};
+use super::state::{Purchase, State, key};
+use super::{Event, MessageRequest};
+use crate::configuration::{Configuration, MOVED, Mode, parameter};
+use crate::person::{Act, ChannelEvent, ReplyRight};
+use crate::{At, BrandId, CaseId, CustomerId};
+
+pub(super) fn route(
+    state: &State,
+    configuration: &Configuration,
+    customer: CustomerId,
+    event: &ChannelEvent,
+    reachable: bool,
+    at: At,
+) -> Vec<Event> {
+    let rule = configuration.rule_for(event);
+    let brand = brand(state, configuration, customer, event);
+    let mut events: Vec<_> = purchase(state, customer, event, at).into_iter().collect();
+    let mut about = None;
+    if let Some((rule, open)) = rule.and_then(|rule| Some((rule, rule.open.as_ref()?))) {
+        let case = Case {
+            customer,
+            channel: event.channel.clone(),
+            brand: brand.clone(),
+            store: event.store.clone(),
+            queue: open.queue.clone(),
+            priority: open.priority,
+            rule: rule.name.clone(),
+            opened_by: event.id.clone(),
+            opened_at: at,
+            queued_at: at,
+            queued_times: 1,
+            stage: Stage::Open,
+        };
+        about = state.wanted(&key(&case));
+        if about.is_none() {
+            let id = new_id(state, event);
+            about = Some(id);
+            events.push(Event::Opened { id, case: case.clone() });
+            events.push(Event::Queued { id, case });
+        }
+    }
+    let reply =
+        event.reply_token.clone().map(|token| ReplyRight { token, received_at: event.received_at });
+    let mut templates: Vec<_> = rule.and_then(|rule| rule.reply.clone()).into_iter().collect();
+    // Shown by reply alone: a push that only says where else to go would be a disturbance.
+    if event.mode == Mode::Retired && reply.is_some() {
+        templates.push(MOVED.to_owned());
+    }
+    if reachable && !templates.is_empty() {
+        events.push(Event::MessageRequested(MessageRequest {
+            customer,
+            channel: event.channel.clone(),
+            brand,
+            templates,
+            case: about,
+            reply,
+            mode: event.mode,
+        }));
+    }
+    events
+}
+
+/// The brand that an event is about: the menu's, if the directory has it; else the event's own,
+/// which is its store's; else that of the last purchase.
+fn brand(
+    state: &State,
+    configuration: &Configuration,
+    customer: CustomerId,
+    event: &ChannelEvent,
+) -> Option<BrandId> {
+    let menu = match &event.act {
+        Act::Postback(data) => parameter(data, "brand").and_then(|text| text.parse().ok()),
+        Act::Text(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => None,
+    };
+    menu.filter(|brand| configuration.brands.contains_key(brand))
+        .or_else(|| event.brand.clone())
+        .or_else(|| state.purchase(customer).map(|purchase| purchase.brand.clone()))
+}
+
+/// A purchase of another brand than the last one, unless it was made before that.
+fn purchase(state: &State, customer: CustomerId, event: &ChannelEvent, at: At) -> Option<Event> {
+    let Act::Business(kind) = &event.act else { return None };
+    let brand = event.brand.clone().filter(|_| kind.is_purchase())?;
+    // A clock that is ahead must not keep a brand for ever.
+    let purchase = Purchase { brand, at: event.occurred_at.min(at) };
+    let news = state
+        .purchase(customer)
+        .is_none_or(|known| known.brand != purchase.brand && known.at <= purchase.at);
+    news.then_some(Event::PurchaseNoted { customer, purchase })
+}
+
+/// Made of the event, so that the same event has the same case wherever it is decided. A source
+/// may use an event's id again after a long while; no case is overwritten then.
+fn new_id(state: &State, event: &ChannelEvent) -> CaseId {
+    let mut origin = format!("{}/{}", event.channel, event.id);
+    let mut id = CaseId::derive(&origin);
+    while state.is_used(id) {
+        origin.push('+');
+        id = CaseId::derive(&origin);
+    }
+    id
+}

@@ -1,0 +1,159 @@
+//! What routing remembers: every case once, and where to find it without looking through all.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use imbl::{OrdMap, OrdSet};
+use serde::{Deserialize, Serialize};
+
+use super::case::{Case, CaseView, Stage};
+use crate::configuration::Priority;
+use crate::{At, BrandId, CaseId, CustomerId, QueueId, Refusal};
+
+/// Two wishes with the same key are about the same case while it is not finished: the customer,
+/// the brand, and the rule that the menu choice leads to.
+pub(super) type Key = (CustomerId, Option<BrandId>, String);
+
+/// What routing remembers.
+///
+/// Invariant: [`put`](Self::put) and [`take`](Self::take) alone change cases, so every index says
+/// what the cases say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    cases: OrdMap<CaseId, Case>,
+    by_customer: OrdMap<CustomerId, OrdSet<CaseId>>,
+    /// Neither resolved nor cancelled.
+    unfinished: OrdSet<CaseId>,
+    /// The same by what they are about. After a merge there can be two.
+    wanted: OrdMap<Key, OrdSet<CaseId>>,
+    /// Open, in the order in which they are served: by priority, then by age.
+    on_offer: OrdMap<QueueId, OrdSet<(Priority, At, CaseId)>>,
+    purchases: OrdMap<CustomerId, Purchase>,
+}
+
+/// The brand that a customer bought of last.
+///
+/// Noted when the brand changes, so its moment is that of the first purchase in a row of the same
+/// brand; one that is told late, and was made before, changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purchase {
+    /// The brand.
+    pub brand: BrandId,
+    /// When, by the source's clock, and never later than it was told.
+    pub at: At,
+}
+
+impl State {
+    /// A case by its id.
+    #[must_use]
+    pub fn case(&self, id: CaseId) -> Option<CaseView> {
+        self.cases.get(&id).map(|case| CaseView { id, case: case.clone() })
+    }
+
+    /// Cases in the order of their ids, from the one after `after` on.
+    pub fn cases_after(&self, after: Option<CaseId>) -> impl Iterator<Item = (&CaseId, &Case)> {
+        self.cases.range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    /// The same, but only those that are neither resolved nor cancelled.
+    pub fn unfinished_after(
+        &self,
+        after: Option<CaseId>,
+    ) -> impl Iterator<Item = (&CaseId, &Case)> {
+        let ids = self.unfinished.range((after.map_or(Unbounded, Excluded), Unbounded));
+        ids.filter_map(|id| self.cases.get_key_value(id))
+    }
+
+    /// The case that a queue serves next: the most urgent, of these the oldest.
+    #[must_use]
+    pub fn next_on(&self, queue: &QueueId) -> Option<CaseView> {
+        let (_, _, id) = self.on_offer.get(queue)?.get_min()?;
+        self.case(*id)
+    }
+
+    /// What a customer bought last.
+    #[must_use]
+    pub fn purchase(&self, customer: CustomerId) -> Option<&Purchase> {
+        self.purchases.get(&customer)
+    }
+
+    pub(super) fn known(&self, id: CaseId) -> Result<CaseView, Refusal> {
+        self.case(id).ok_or_else(|| Refusal::not_found("case", id.as_str()))
+    }
+
+    pub(super) fn is_used(&self, id: CaseId) -> bool {
+        self.cases.contains_key(&id)
+    }
+
+    /// A case that is about the same, and not finished.
+    pub(super) fn wanted(&self, key: &Key) -> Option<CaseId> {
+        self.wanted.get(key).and_then(OrdSet::get_min).copied()
+    }
+
+    /// Whether anything is remembered of a customer.
+    pub(super) fn knows(&self, customer: CustomerId) -> bool {
+        self.by_customer.contains_key(&customer) || self.purchases.contains_key(&customer)
+    }
+
+    pub(super) fn put(&mut self, id: CaseId, case: Case) {
+        self.take(id);
+        self.by_customer.entry(case.customer).or_default().insert(id);
+        if !case.stage.is_finished() {
+            self.unfinished.insert(id);
+            self.wanted.entry(key(&case)).or_default().insert(id);
+        }
+        if case.stage == Stage::Open {
+            self.on_offer.entry(case.queue.clone()).or_default().insert(place(id, &case));
+        }
+        self.cases.insert(id, case);
+    }
+
+    fn take(&mut self, id: CaseId) -> Option<Case> {
+        let case = self.cases.remove(&id)?;
+        remove(&mut self.by_customer, &case.customer, &id);
+        self.unfinished.remove(&id);
+        remove(&mut self.wanted, &key(&case), &id);
+        remove(&mut self.on_offer, &case.queue, &place(id, &case));
+        Some(case)
+    }
+
+    pub(super) fn change(&mut self, id: CaseId, change: impl FnOnce(&mut Case)) {
+        if let Some(mut case) = self.take(id) {
+            change(&mut case);
+            self.put(id, case);
+        }
+    }
+
+    pub(super) fn note_purchase(&mut self, customer: CustomerId, purchase: Purchase) {
+        self.purchases.insert(customer, purchase);
+    }
+
+    /// Everything of one customer becomes the other's; of two purchases the newer stays.
+    pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId) {
+        for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
+            self.change(id, |case| case.customer = to);
+        }
+        if let Some(purchase) = self.purchases.remove(&from)
+            && self.purchase(to).is_none_or(|kept| kept.at < purchase.at)
+        {
+            self.purchases.insert(to, purchase);
+        }
+    }
+}
+
+/// What a case is about.
+pub(super) fn key(case: &Case) -> Key {
+    (case.customer, case.brand.clone(), case.rule.clone())
+}
+
+fn place(id: CaseId, case: &Case) -> (Priority, At, CaseId) {
+    (case.priority, case.opened_at, id)
+}
+
+fn remove<K: Ord + Clone, V: Ord + Clone>(index: &mut OrdMap<K, OrdSet<V>>, key: &K, value: &V) {
+    if let Some(values) = index.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            index.remove(key);
+        }
+    }
+}

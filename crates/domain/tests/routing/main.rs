@@ -1,0 +1,282 @@
+//! routing against a naive model.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
+mod model;
+mod world;
+
+use std::time::Duration;
+
+use mainstem_domain::configuration::{Mode, Priority};
+use mainstem_domain::person::Act;
+use mainstem_domain::routing::{
+    Case, CaseView, Event, Input, MessageRequest, Purchase, REQUEUE_AFTER, Routing, Stage, State,
+};
+use mainstem_domain::{CaseId, CustomerId, Decider, Refusal, RefusalCode};
+use proptest::prelude::*;
+
+use world::{Decided, Op, World, event, ops};
+
+fn opened(decision: &Decided) -> usize {
+    decision.events.iter().filter(|event| matches!(event, Event::Opened { .. })).count()
+}
+
+fn told(decision: &Decided) -> Vec<&MessageRequest> {
+    let mut requests = Vec::new();
+    for event in &decision.events {
+        if let Event::MessageRequested(request) = event {
+            requests.push(request);
+        }
+    }
+    requests
+}
+
+fn all<'a>(cases: impl Iterator<Item = (&'a CaseId, &'a Case)>) -> Vec<CaseView> {
+    cases.map(|(id, case)| CaseView { id: *id, case: case.clone() }).collect()
+}
+
+/// The state, by every way into it, is what the model has.
+fn same_as_model(world: &World) -> Result<(), TestCaseError> {
+    let (state, model) = (&world.state, &world.model);
+    let mut cases = model.cases.clone();
+    cases.sort_by_key(|view| view.id);
+    prop_assert_eq!(&all(state.cases_after(None)), &cases);
+    cases.retain(|view| !view.case.stage.is_finished());
+    prop_assert_eq!(&all(state.unfinished_after(None)), &cases);
+    for queue in ["repair", "advice", "nowhere"] {
+        let queue = queue.parse().unwrap();
+        prop_assert_eq!(state.next_on(&queue), model.next_on(&queue));
+    }
+    for customer in [0, 1, 2].map(|number| CustomerId::derive(&format!("{number}"))) {
+        let bought = model.bought(customer);
+        let bought = bought.map(|(_, brand, at)| Purchase { brand: brand.clone(), at: *at });
+        prop_assert_eq!(state.purchase(customer), bought.as_ref());
+    }
+    Ok(())
+}
+
+/// Everything that is decided and remembered is what the naive model says.
+fn as_the_model_says(ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut world = World::new();
+    for op in ops {
+        let before = world.state.clone();
+        let Some((input, decision, expected)) = world.run(op) else { continue };
+        same_as_model(&world)?;
+        prop_assert_eq!(opened(&decision), expected.opened);
+        let queued = decision.events.iter().filter(|event| matches!(event, Event::Queued { .. }));
+        prop_assert_eq!(queued.count(), expected.queued);
+        match (&decision.answer, &expected.answer) {
+            (Some(Err(refusal)), Some(Err(reason))) => {
+                prop_assert_eq!(&refusal.reason, reason);
+                prop_assert!(decision.events.is_empty() && before == world.state);
+                says_what_is_allowed(&before, &input, refusal)?;
+            }
+            (Some(Ok(answer)), Some(Ok(wanted))) => prop_assert_eq!(answer, wanted),
+            (None, None) => {}
+            (answer, _) => return Err(TestCaseError::fail(format!("{input:?}: {answer:?}"))),
+        }
+        let requests = told(&decision);
+        prop_assert_eq!(requests.len(), usize::from(expected.told.is_some()));
+        if let (Some(request), Some((templates, case, brand))) = (requests.first(), expected.told) {
+            prop_assert_eq!(&request.templates, &templates);
+            prop_assert_eq!((request.case, &request.brand), (case, &brand));
+            if let Input::Channel { event, .. } = &input {
+                let token = request.reply.as_ref().map(|right| &right.token);
+                prop_assert_eq!((token, request.mode), (event.reply_token.as_ref(), event.mode));
+            }
+        }
+        // What changes nothing is written nowhere.
+        prop_assert_eq!(before != world.state || !requests.is_empty(), !decision.events.is_empty());
+    }
+    let mut folded = State::default();
+    for (event, at) in &world.ledger {
+        Routing::evolve(&mut folded, event, *at);
+    }
+    prop_assert!(folded == world.state);
+    Ok(())
+}
+
+/// Who comes second is told who has it, and everybody what would be allowed.
+fn says_what_is_allowed(
+    state: &State,
+    input: &Input,
+    refusal: &Refusal,
+) -> Result<(), TestCaseError> {
+    if refusal.code == RefusalCode::NotFound {
+        return Ok(());
+    }
+    prop_assert_eq!(refusal.code, RefusalCode::FailedPrecondition);
+    let (Input::Accept { case, .. }
+    | Input::Start { case, .. }
+    | Input::Resolve { case, .. }
+    | Input::Cancel { case, .. }
+    | Input::Requeue { case }) = input
+    else {
+        return Err(TestCaseError::fail("a claim takes what is open"));
+    };
+    let stage = state.case(*case).unwrap().case.stage;
+    let (allowed, holder) = match &stage {
+        Stage::Open => ("AcceptCase, CancelCase", None),
+        Stage::Accepted { by, .. } => ("StartCase, ResolveCase, CancelCase", Some(by)),
+        Stage::InProgress { by, .. } => ("ResolveCase, CancelCase", Some(by)),
+        Stage::Resolved { .. } | Stage::Cancelled { .. } => ("none", None),
+    };
+    prop_assert_eq!(refusal.metadata.get("allowed").map(String::as_str), Some(allowed));
+    prop_assert_eq!(refusal.metadata.get("state").map(String::as_str), Some(stage.name()));
+    prop_assert_eq!(refusal.metadata.get("holder"), holder);
+    prop_assert!(holder.is_none_or(|holder| refusal.message.contains(holder.as_str())));
+    prop_assert!(!refusal.message.contains("no parts"), "a reason is for staff only");
+    Ok(())
+}
+
+proptest! {
+    // Two customers that both have a case with one key meet once in a hundred merges.
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn one_customer_after_the_other_is_served_as_the_model_says(ops in ops(0)) {
+        as_the_model_says(&ops)?;
+    }
+
+    #[test]
+    fn merges_keep_cases_holders_places_and_the_newest_purchase(ops in ops(3)) {
+        as_the_model_says(&ops)?;
+    }
+}
+
+proptest! {
+    /// However workers race, a case is accepted once, resolved or cancelled once, and queued in
+    /// the decision that opens it.
+    #[test]
+    fn every_case_has_one_life(ops in ops(1)) {
+        let mut world = World::new();
+        for op in &ops {
+            let Some((_, decision, _)) = world.run(op) else { continue };
+            for (index, event) in decision.events.iter().enumerate() {
+                let Event::Opened { id, case } = event else { continue };
+                let next = Event::Queued { id: *id, case: case.clone() };
+                prop_assert_eq!(decision.events.get(index + 1), Some(&next));
+                prop_assert_eq!((case.queued_times, case.queued_at), (1, case.opened_at));
+            }
+        }
+        for id in &world.cases {
+            let mut times = [0; 5];
+            let mut again = Vec::new();
+            for (event, _) in &world.ledger {
+                let (index, whose) = match event {
+                    Event::Opened { id, .. } => (0, id),
+                    Event::Accepted { id, .. } => (1, id),
+                    Event::Started { id, .. } => (2, id),
+                    Event::Resolved { id, .. } => (3, id),
+                    Event::Cancelled { id, .. } => (4, id),
+                    Event::Queued { id: queued, case } => {
+                        again.extend((queued == id).then_some(case.queued_times));
+                        continue;
+                    }
+                    Event::Moved { .. }
+                    | Event::PurchaseNoted { .. }
+                    | Event::MessageRequested(_) => continue,
+                };
+                times[index] += usize::from(whose == id);
+            }
+            prop_assert_eq!(times[0], 1);
+            prop_assert!(times[1] <= 1 && times[2] <= times[1], "{:?}", times);
+            prop_assert!(times[3] + times[4] <= 1 && times[3] <= times[1], "{:?}", times);
+            let counted: Vec<_> = (1..).take(again.len()).collect();
+            prop_assert_eq!(again, counted, "each time tells that it is again");
+        }
+    }
+}
+
+fn tap(customer: usize, menu: usize) -> Op {
+    let (said, brand, mode) = (None, None, Mode::Live);
+    Op::Tap { customer, menu, said, brand, reachable: true, token: true, mode }
+}
+
+/// The shortest way to see the worst of what merges can do.
+#[test]
+fn a_merged_customer_can_ask_again() {
+    // Ids are hashes: with more finished cases it gets likelier that one comes before the open one.
+    for finished in 0..6 {
+        let mut world = World::new();
+        let mut run = |op: Op| world.run(&op).unwrap().1;
+        for case in 0..=finished {
+            run(tap(0, 0));
+            if case == finished {
+                run(Op::Merge { survivor: 1, absorbed: 0 });
+            }
+            run(Op::Accept { case, by: 0 });
+            run(match case % 2 {
+                0 => Op::Resolve { case, by: 0 },
+                _ => Op::Cancel { case, by: 0, overrules: false },
+            });
+        }
+        assert_eq!(opened(&run(tap(1, 0))), 1, "all {} cases are finished", finished + 1);
+    }
+}
+
+#[test]
+fn a_second_wish_is_told_of_the_case_that_is_there_with_the_same_template() {
+    let mut world = World::new();
+    let first = world.run(&tap(0, 0)).unwrap().1;
+    world.run(&Op::Accept { case: 0, by: 0 }).unwrap();
+    let second = world.run(&tap(0, 0)).unwrap().1;
+    let (first, second) = (told(&first)[0].clone(), told(&second)[0].clone());
+    assert_eq!((first.case, &first.templates), (Some(world.cases[0]), &second.templates));
+    assert_eq!(first.case, second.case);
+    assert_eq!(world.cases.len(), 1);
+}
+
+#[test]
+fn an_item_that_nobody_accepted_is_queued_again_after_two_minutes_and_keeps_its_place() {
+    let mut world = World::new();
+    let wait = REQUEUE_AFTER - Duration::from_millis(3);
+    world.run(&tap(0, 0)).unwrap();
+    world.run(&tap(1, 0)).unwrap();
+    world.at = world.at.after(wait);
+    let early = world.run(&Op::Requeue { case: 0 }).unwrap().1;
+    assert_eq!(early.answer.unwrap().unwrap_err().reason, "CASE_QUEUED_RECENTLY");
+    let again = world.run(&Op::Requeue { case: 0 }).unwrap().1;
+    let [Event::Queued { case, .. }] = &again.events[..] else { panic!("{again:?}") };
+    assert_eq!((case.queued_times, case.queued_at), (2, world.at));
+    // Decided once: a second keeper, or the same one again, changes nothing.
+    let second = world.run(&Op::Requeue { case: 0 }).unwrap().1;
+    assert_eq!(second.answer.unwrap().unwrap_err().reason, "CASE_QUEUED_RECENTLY");
+    // Its age counts from its opening.
+    let claimed = world.run(&Op::Claim { queue: "repair", by: 0 }).unwrap().1;
+    assert_eq!(claimed.answer.unwrap().unwrap().unwrap().id, world.cases[0]);
+}
+
+#[test]
+fn a_queue_is_served_by_priority_and_then_by_age() {
+    let mut world = World::new();
+    for (customer, menu) in [(0, 0), (1, 0), (2, 4), (2, 1), (0, 1)] {
+        world.run(&tap(customer, menu)).unwrap();
+    }
+    let mut served = Vec::new();
+    while let Some(view) = {
+        let claimed = world.run(&Op::Claim { queue: "repair", by: 0 }).unwrap().1;
+        claimed.answer.unwrap().unwrap()
+    } {
+        let whose = world.customers.iter().position(|id| *id == view.case.customer);
+        served.push((view.case.priority, whose));
+    }
+    let wanted = [(Priority::P1, 2), (Priority::P1, 0), (Priority::P3, 0), (Priority::P3, 1)];
+    assert_eq!(served, wanted.map(|(priority, customer)| (priority, Some(customer))));
+}
+
+/// identity-merge forgets an event after some days, and a source may use its id again: for
+/// another person, or for the same.
+#[test]
+fn an_event_id_used_again_overwrites_no_case() {
+    let mut world = World::new();
+    for customer in 0..3 {
+        let event = event("e1", Act::Postback("menu=m0".to_owned()), world.at);
+        let input = world.channel(customer, event, false);
+        let decision = Routing::decide(&world.state, &world.configuration, &input, world.at);
+        for event in &decision.events {
+            Routing::evolve(&mut world.state, event, world.at);
+        }
+    }
+    assert_eq!(all(world.state.cases_after(None)).len(), 3);
+}

@@ -1,0 +1,262 @@
+//! What can happen, and a decider beside the naive model that both live through it.
+
+use std::time::Duration;
+
+use mainstem_domain::configuration::{Configuration, Mode};
+use mainstem_domain::person::{Act, Address, Business, ChannelEvent};
+use mainstem_domain::routing::{CaseView, Event, Input, Routing, State};
+use mainstem_domain::{At, BrandId, CaseId, CustomerId, Decider, Decision};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::model::{Expected, Model};
+
+pub(crate) type Decided = Decision<Event, Option<CaseView>>;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// Menus 0, 1 and 4 open a case, 2 only answers, 3 matches no rule.
+    Tap {
+        customer: usize,
+        menu: usize,
+        /// In the data of the tap.
+        said: Option<&'static str>,
+        /// The store's.
+        brand: Option<&'static str>,
+        reachable: bool,
+        token: bool,
+        mode: Mode,
+    },
+    Buy {
+        customer: usize,
+        brand: Option<&'static str>,
+        kind: Business,
+        minutes_ago: i64,
+    },
+    Merge {
+        survivor: usize,
+        absorbed: usize,
+    },
+    /// Cases are picked among all ever opened; beyond them is an unknown one.
+    Accept {
+        case: usize,
+        by: u8,
+    },
+    Claim {
+        queue: &'static str,
+        by: u8,
+    },
+    Start {
+        case: usize,
+        by: u8,
+    },
+    Resolve {
+        case: usize,
+        by: u8,
+    },
+    Cancel {
+        case: usize,
+        by: u8,
+        overrules: bool,
+    },
+    Requeue {
+        case: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
+}
+
+pub(crate) fn ops(merges: u32) -> impl Strategy<Value = Vec<Op>> {
+    let menu = prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4]);
+    let mode = prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]);
+    let said =
+        prop::sample::select(vec![None, None, None, Some("borea"), Some("nobody"), Some("?")]);
+    let brand = || prop::sample::select(vec![None, Some("aurora")]);
+    let bought = prop::sample::select(vec![None, Some("aurora"), Some("borea")]);
+    let kind = prop::sample::select(vec![
+        Business::OrderPlaced,
+        Business::OrderPaid,
+        Business::OrderShipped,
+        Business::OrderCancelled,
+        Business::PageViewed,
+    ]);
+    let queue = prop::sample::select(vec!["repair", "repair", "advice", "nowhere"]);
+    let (case, by) = (|| 0..6_usize, || 0..2_u8);
+    let op = prop_oneof![
+        6 => (0..3_usize, menu, said, brand(), any::<bool>(), any::<bool>(), mode).prop_map(
+            |(customer, menu, said, brand, reachable, token, mode)| {
+                Op::Tap { customer, menu, said, brand, reachable, token, mode }
+            }
+        ),
+        2 => (0..3_usize, bought, kind, -1..4_i64).prop_map(
+            |(customer, brand, kind, minutes_ago)| Op::Buy { customer, brand, kind, minutes_ago }
+        ),
+        merges => (0..3_usize, 0..3_usize)
+            .prop_map(|(survivor, absorbed)| Op::Merge { survivor, absorbed }),
+        4 => (case(), by()).prop_map(|(case, by)| Op::Accept { case, by }),
+        2 => (queue, by()).prop_map(|(queue, by)| Op::Claim { queue, by }),
+        3 => (case(), by()).prop_map(|(case, by)| Op::Start { case, by }),
+        3 => (case(), by()).prop_map(|(case, by)| Op::Resolve { case, by }),
+        2 => (case(), by(), any::<bool>())
+            .prop_map(|(case, by, overrules)| Op::Cancel { case, by, overrules }),
+        2 => case().prop_map(|case| Op::Requeue { case }),
+        2 => prop::sample::select(vec![1, 119, 120, 121]).prop_map(|seconds| Op::Wait { seconds }),
+    ];
+    vec(op, 1..50)
+}
+
+pub(crate) fn configuration() -> Configuration {
+    serde_json::from_value(serde_json::json!({
+        "brands": {"aurora": {"name": "Aurora"}, "borea": {"name": "Borea"}},
+        "queues": {"repair": {"name": "Repair"}, "advice": {"name": "Advice"}},
+        "rules": [
+            {"name": "r0", "when": "event.menu == 'm0'", "open": {"queue": "repair"}, "reply": "hello"},
+            {"name": "r1", "when": "event.menu == 'm1'", "open": {"queue": "repair", "priority": "P1"}},
+            {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
+            {"name": "r4", "when": "event.menu == 'm4'", "open": {"queue": "advice", "priority": "P4"}},
+        ],
+        "templates": {
+            "hello": {"house": "hello"},
+            "case-resolved": {"house": "done"},
+            "case-cancelled": {"house": "not done"},
+        },
+    }))
+    .unwrap()
+}
+
+pub(crate) fn brand(name: &str) -> BrandId {
+    name.parse().unwrap()
+}
+
+pub(crate) fn worker(number: u8) -> String {
+    format!("unit/{number}")
+}
+
+pub(crate) fn event(id: &str, act: Act, at: At) -> ChannelEvent {
+    ChannelEvent {
+        id: id.parse().unwrap(),
+        channel: "line-1".parse().unwrap(),
+        store: None,
+        brand: None,
+        act,
+        sightings: Vec::new(),
+        mode: Mode::Live,
+        occurred_at: at,
+        received_at: at,
+        reply_token: None,
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) configuration: Configuration,
+    pub(crate) state: State,
+    pub(crate) model: Model,
+    pub(crate) ledger: Vec<(Event, At)>,
+    pub(crate) at: At,
+    pub(crate) events: usize,
+    pub(crate) cases: Vec<CaseId>,
+    /// The three customers, as identity-merge names them now: after a merge two are the same.
+    pub(crate) customers: [CustomerId; 3],
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            configuration: configuration(),
+            state: State::default(),
+            model: Model::default(),
+            ledger: Vec::new(),
+            at: At::from_millis(1_000_000_000),
+            events: 0,
+            cases: Vec::new(),
+            customers: [0, 1, 2].map(|number| CustomerId::derive(&format!("{number}"))),
+        }
+    }
+
+    pub(crate) fn case_id(&self, pick: usize) -> CaseId {
+        self.cases.get(pick).copied().unwrap_or(CaseId::derive("none"))
+    }
+
+    pub(crate) fn channel(
+        &mut self,
+        customer: usize,
+        event: ChannelEvent,
+        reachable: bool,
+    ) -> Input {
+        let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
+        let customer = self.customers[customer];
+        let address = reachable.then_some(address);
+        Input::Channel { customer, event: Box::new(event), address }
+    }
+
+    /// `None` when nothing happens but that time goes by.
+    pub(crate) fn input(&mut self, op: &Op) -> Option<Input> {
+        self.events += 1;
+        let id = format!("e{}", self.events);
+        Some(match op {
+            Op::Tap { customer, menu, said, brand: store, reachable, token, mode } => {
+                let said = said.map(|brand| format!("&brand={brand}")).unwrap_or_default();
+                let act = Act::Postback(format!("menu=m{menu}{said}"));
+                let event = ChannelEvent {
+                    brand: store.map(brand),
+                    mode: *mode,
+                    reply_token: token.then(|| "token".to_owned()),
+                    ..event(&id, act, self.at)
+                };
+                self.channel(*customer, event, *reachable)
+            }
+            Op::Buy { customer, brand: of, kind, minutes_ago } => {
+                let when = At::from_millis(self.at.as_millis() - minutes_ago * 60_000);
+                let event =
+                    ChannelEvent { brand: of.map(brand), ..event(&id, Act::Business(*kind), when) };
+                self.channel(*customer, event, false)
+            }
+            Op::Merge { survivor, absorbed } => {
+                let (survivor, absorbed) = (self.customers[*survivor], self.customers[*absorbed]);
+                if survivor == absorbed {
+                    return None;
+                }
+                for customer in self.customers.iter_mut().filter(|id| **id == absorbed) {
+                    *customer = survivor;
+                }
+                Input::Merged { survivor, absorbed }
+            }
+            Op::Accept { case, by } => Input::Accept { case: self.case_id(*case), by: worker(*by) },
+            Op::Claim { queue, by } => {
+                Input::Claim { queue: queue.parse().unwrap(), by: worker(*by) }
+            }
+            Op::Start { case, by } => Input::Start { case: self.case_id(*case), by: worker(*by) },
+            Op::Resolve { case, by } => {
+                Input::Resolve { case: self.case_id(*case), by: worker(*by) }
+            }
+            Op::Cancel { case, by, overrules } => Input::Cancel {
+                case: self.case_id(*case),
+                by: worker(*by),
+                overrules: *overrules,
+                reason: "no parts".to_owned(),
+            },
+            Op::Requeue { case } => Input::Requeue { case: self.case_id(*case) },
+            Op::Wait { seconds } => {
+                self.at = self.at.after(Duration::from_secs(*seconds));
+                return None;
+            }
+        })
+    }
+
+    /// Runs one operation; `None` for one without an input.
+    pub(crate) fn run(&mut self, op: &Op) -> Option<(Input, Decided, Expected)> {
+        self.at = At::from_millis(self.at.as_millis() + 1);
+        let input = self.input(op)?;
+        let decision = Routing::decide(&self.state, &self.configuration, &input, self.at);
+        let expected = self.model.input(&self.configuration, &input, self.at);
+        for event in &decision.events {
+            if let Event::Opened { id, .. } = event {
+                self.cases.push(*id);
+            }
+            Routing::evolve(&mut self.state, event, self.at);
+            self.ledger.push((event.clone(), self.at));
+        }
+        Some((input, decision, expected))
+    }
+}

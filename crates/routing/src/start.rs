@@ -1,0 +1,23 @@
+use anyhow::Context as _;
+use mainstem_runtime::Process;
+use mainstem_runtime::service::{self, Started};
+
+use crate::RoutingMachine;
+use crate::keeper::Keeper;
+
+/// Starts routing in this process: its decider with both faces, and the queue keeper, which works
+/// while this instance writes.
+///
+/// # Errors
+/// The broker or an address cannot be used; the message names the key to change.
+pub async fn start(process: &Process) -> anyhow::Result<Started> {
+    let section = &process.config.routing;
+    let started = service::start::<RoutingMachine>(process, section).await?;
+    let name = "routing queue keeper";
+    let bus = process.connect(name, &section.nats_user, &section.nats_password).await?;
+    let keeper = Keeper::open(bus, started.handle.clone(), process.clock.clone())
+        .await
+        .context("routing cannot keep its queues")?;
+    process.lifecycle.spawn(name, keeper.run(process.lifecycle.stopping()));
+    Ok(started)
+}
