@@ -104,9 +104,8 @@ async fn events_tie_and_what_is_in_doubt_waits_for_people() {
         assert_eq!(conflicts[0]["evidence"]["event"], "e4");
         let suggestions = list(&deployment, "list-suggestions", "suggestions").await;
         assert_eq!(suggestions.len(), 1, "{suggestions:?}");
-        assert_eq!((&suggestions[0]["customer"], &suggestions[0]["other"]), {
-            (&json!(browser), &json!(first))
-        });
+        assert_eq!(suggestions[0]["customer"], json!(browser));
+        assert_eq!(suggestions[0]["other"], json!(first));
 
         // The absorbed is found by its id, in one step.
         let absorbed = customers.iter().find(|one| one["customer"] == first).unwrap();

@@ -206,19 +206,19 @@ impl Tally {
 
     fn customer(&mut self, event: identity::Event) {
         match event {
-            identity::Event::Created { customer, identifiers } => {
+            identity::Event::Created { customer, sightings, .. } => {
                 self.report.customers += 1;
-                for identifier in &identifiers {
-                    self.owns(customer, identifier);
+                for sighting in &sightings {
+                    self.owns(customer, &sighting.identifier);
                 }
             }
-            identity::Event::Merged { survivor, absorbed } => {
+            identity::Event::Merged { survivor, absorbed, .. } => {
                 self.absorbed.insert(absorbed, survivor);
                 self.report.customers = self.report.customers.saturating_sub(1);
                 self.report.merges += 1;
             }
-            identity::Event::Attached { customer, identifier } => {
-                self.owns(customer, &identifier);
+            identity::Event::Attached { customer, sighting, .. } => {
+                self.owns(customer, &sighting.identifier);
             }
             identity::Event::Suggested { .. } | identity::Event::Conflicted { .. } => {}
             identity::Event::Channel { channel, event, .. } => {

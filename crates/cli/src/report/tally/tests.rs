@@ -1,6 +1,6 @@
 use mainstem_bus::engine::kind;
 use mainstem_bus::{Draft, Headers, Record};
-use mainstem_domain::person::Address;
+use mainstem_domain::person::{Address, Sighting};
 use mainstem_domain::{At, ChannelId, CustomerId};
 
 use super::*;
@@ -242,6 +242,10 @@ fn what_line_is_said_to_have_taken_and_has_not_is_lost() {
     assert_eq!(report.relayed, 4);
 }
 
+fn sighting(identifier: &str) -> Sighting {
+    Sighting { identifier: identifier.parse().unwrap(), verified: true }
+}
+
 #[test]
 fn who_owns_what_follows_merges() {
     let (member, receipt, other) = ("member:1", "external:receipt:2", "external:receipt:3");
@@ -250,17 +254,20 @@ fn who_owns_what_follows_merges() {
     world.tally = Tally { epochs, ..Tally::asking([member, receipt, other].map(str::to_owned)) };
     let customers = ["1", "2", "3"].map(CustomerId::derive);
     for (customer, identifier) in customers.into_iter().zip([member, receipt]) {
-        let identifiers = vec![identifier.parse().unwrap()];
-        world.identity("1", &identity::Event::Created { customer, identifiers });
+        let sightings = vec![sighting(identifier)];
+        let evidence = None;
+        world.identity("1", &identity::Event::Created { customer, sightings, evidence });
     }
     assert!(!world.tally.together(member, receipt));
     let [first, second, third] = customers;
-    world.identity("1", &identity::Event::Merged { survivor: second, absorbed: first });
+    let merged =
+        |survivor, absorbed| identity::Event::Merged { survivor, absorbed, evidence: None };
+    world.identity("1", &merged(second, first));
     assert!(world.tally.together(member, receipt));
     assert!(!world.tally.together(member, other) && !world.tally.together(other, "member:9"));
-    let identifier = other.parse().unwrap();
-    world.identity("1", &identity::Event::Attached { customer: third, identifier });
-    world.identity("1", &identity::Event::Merged { survivor: third, absorbed: second });
+    let (sighting, evidence) = (sighting(other), None);
+    world.identity("1", &identity::Event::Attached { customer: third, sighting, evidence });
+    world.identity("1", &merged(third, second));
     assert!(world.tally.together(member, other));
 }
 
