@@ -6,12 +6,14 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_nats::HeaderMap;
-use mainstem_bus::nats::CaseQueue;
+use mainstem_bus::nats::{Bus, CaseNews, CaseQueue, Login, OnOffer, provision};
+use mainstem_bus::permissions::{password_variable, server_users, users};
 use mainstem_bus::topology::{self, QUEUES, ROUTING};
 use mainstem_domain::configuration::{Configuration, Priority};
 use mainstem_domain::{At, CaseId, CustomerId, RefusalCode};
 use mainstem_runtime::service::wall_clock;
 use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
+use mainstem_tests::nats_server::NatsServer;
 use serde_json::{Value, json};
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
@@ -234,4 +236,49 @@ async fn what_is_taken_off_and_not_accepted_comes_back_and_what_is_not_on_offer_
     let (written, stood_by) = (writer.log(), standby.log());
     assert_eq!(written.matches("queued again").count(), 2, "{written}");
     assert_eq!(stood_by.matches("queued again").count(), 0, "{stood_by}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keeper_and_the_back_office_may_do_their_part_as_their_own_users() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("users.conf");
+    let config = users().iter().fold(server_users(), |config, user| {
+        config.replace(&format!("${}", password_variable(user.name)), "secret")
+    });
+    std::fs::write(&file, config).unwrap();
+    let Some(server) = NatsServer::start_with(&["-c", file.to_str().unwrap()]) else { return };
+    let connect = async |user: &str| {
+        let (user, password, name) = (user.to_owned(), "secret".to_owned(), user.to_owned());
+        let login = Login { url: server.url(), user, password, name, ..Login::default() };
+        eventually("a connection", async || Bus::connect(&login).await.ok()).await
+    };
+    provision(&connect("admin").await, 1).await.unwrap();
+    let (routing, backoffice) = (connect("routing").await, connect("backoffice").await);
+    let options = async_nats::ConnectOptions::new()
+        .user_and_password("routing".to_owned(), "secret".to_owned())
+        .custom_inbox_prefix("_INBOX_routing");
+    let client = options.connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+
+    let mut news = CaseNews::listen(&routing).await.unwrap();
+    let on_offer = OnOffer::open(&routing).await.unwrap();
+    assert!(on_offer.look().await.unwrap().is_empty());
+    let (customer, case) = (CustomerId::derive("x"), CaseId::derive("x"));
+    let queue = "repair".parse().unwrap();
+    let queued = topology::queued_subject(customer, &queue, Priority::P4, case);
+    jetstream.publish(queued, "{}".into()).await.unwrap().await.unwrap();
+    let item = topology::item_subject(&queue, Priority::P4, case);
+    eventually("the item is seen", async || {
+        on_offer.look().await.ok()?.contains(&item).then_some(())
+    })
+    .await;
+    let mut cases = CaseQueue::open(&backoffice, &queue).await.unwrap();
+    assert_eq!(cases.next().await.unwrap().case, case);
+    let may_not = OnOffer::open(&backoffice).await.unwrap().remove(&item).await;
+    assert!(may_not.is_err(), "a worker takes off what it was given, and nothing else");
+    assert!(on_offer.remove(&item).await.unwrap());
+    assert!(!on_offer.remove(&item).await.unwrap());
+    jetstream.publish(topology::case_subject(customer), "{}".into()).await.unwrap().await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(5), news.next()).await;
+    assert_eq!(told.unwrap().unwrap().1, "{}");
 }

@@ -282,3 +282,82 @@ fn response(view: Option<&CaseView>) -> String {
     let case = view.map(wire::Case::from);
     serde_json::to_string(&wire::GetCaseResponse { case }).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstem_domain::access::Scope;
+    use mainstem_domain::configuration::Priority;
+    use mainstem_domain::{At, Decider as _};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn case() -> Case {
+        Case {
+            customer: CustomerId::derive("1"),
+            channel: "line-1".parse().unwrap(),
+            brand: Some("aurora".parse().unwrap()),
+            store: None,
+            queue: "repair".parse().unwrap(),
+            priority: Priority::P2,
+            rule: "menu".to_owned(),
+            opened_by: "e1".parse().unwrap(),
+            opened_at: At::default(),
+            queued_at: At::default(),
+            queued_times: 1,
+            stage: Stage::Open,
+        }
+    }
+
+    fn ask(role: Role, method: &str, body: &Value) -> Result<Input, Refusal> {
+        let mut state = State::default();
+        let opened = Event::Opened { id: CaseId::derive("1"), case: case() };
+        Routing::evolve(&mut state, &opened, At::default());
+        let queues = ["repair".parse().unwrap()].into();
+        let scope = Scope { queues, ..Scope::default() };
+        let caller = Caller { name: "somebody".to_owned(), role, scope };
+        match RoutingMachine::call(&state, method, &caller, "r", body.to_string().as_bytes())? {
+            Call::Command(input) => Ok(input),
+            Call::Read(answer) => panic!("{method} only reads: {answer}"),
+        }
+    }
+
+    #[test]
+    fn a_unit_claims_from_its_own_queues_only() {
+        let claim = |queue: &str| ask(Role::Unit, "ClaimNext", &json!({"queue": queue}));
+        assert!(matches!(claim("repair"), Ok(Input::Claim { .. })));
+        assert_eq!(claim("parts").unwrap_err().reason, "OUT_OF_SCOPE");
+        assert_eq!(claim("").unwrap_err().violations[0].field, "queue");
+    }
+
+    #[test]
+    fn an_operator_overrules_a_holder_and_everybody_says_why() {
+        let cancel = |role, reason: &str| {
+            let case = CaseId::derive("1");
+            ask(role, "CancelCase", &json!({"case": case.as_str(), "reason": reason}))
+        };
+        for (role, may) in [(Role::Unit, false), (Role::Operator, true)] {
+            let Ok(Input::Cancel { overrules, reason, .. }) = cancel(role, " no parts ") else {
+                panic!("{role:?} may cancel")
+            };
+            assert_eq!((overrules, reason.as_str()), (may, "no parts"));
+        }
+        for reason in ["", " ", &"x".repeat(REASON_AT_MOST + 1)] {
+            assert_eq!(cancel(Role::Unit, reason).unwrap_err().violations[0].field, "reason");
+        }
+        assert!(cancel(Role::Unit, &"修".repeat(REASON_AT_MOST)).is_ok());
+    }
+
+    #[test]
+    fn an_item_can_be_told_from_its_headers() {
+        let draft =
+            RoutingMachine::encode(&Event::Queued { id: CaseId::derive("1"), case: case() }, None);
+        let header = |name: &str| {
+            let found = draft.headers.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(header("Case-Id"), Some(CaseId::derive("1").as_str()));
+        assert_eq!((header("Priority"), header("Brand")), (Some("P2"), Some("aurora")));
+        assert_eq!(header("Store"), None);
+    }
+}
