@@ -218,15 +218,10 @@ impl Platform {
         if reach == Reach::Foreign {
             return Err(Refused::new(400, "The property, 'to', in the request body is invalid"));
         }
-        let key = call.retry_key.map(|key| {
-            let is_uuid = uuid::Uuid::parse_str(key).is_ok();
-            is_uuid.then(|| (call.channel.clone(), key.to_ascii_lowercase()))
-        });
-        let key = match key {
-            Some(None) => return Err(Refused::new(400, "The retry key is not a UUID")),
-            Some(key) => key,
-            None => None,
-        };
+        if call.retry_key.is_some_and(|key| uuid::Uuid::parse_str(key).is_err()) {
+            return Err(Refused::new(400, "The retry key is not a UUID"));
+        }
+        let key = call.retry_key.map(|key| (call.channel.clone(), key.to_ascii_lowercase()));
         let before = key.as_ref().and_then(|key| self.keys.get(key));
         match before.filter(|held| call.at.since(held.at) < KEY_LIVES) {
             Some(before) if before.body == body => {
