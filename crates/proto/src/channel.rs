@@ -171,7 +171,6 @@ mod tests {
             let name = business_to(business).as_str_name();
             assert_eq!(act(serde_json::json!({"business": name})), Act::Business(business));
         }
-        assert_eq!(act(serde_json::json!({"business": 99})), Act::Other);
     }
 
     #[test]

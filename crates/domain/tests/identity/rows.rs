@@ -262,6 +262,8 @@ fn an_event_id_used_twice_gives_nothing_an_id_twice() {
     let mut world = World::default();
     for round in 0..3 {
         world.at = world.at.after(mainstem_domain::identity::SEEN_FOR * 2);
+        // What was seen is forgotten when the next event is taken.
+        tell(&mut world, &format!("between-{round}"), &[]);
         let line = format!("line:p:{round}");
         let member = [format!("member:{round}a"), format!("member:{round}b")];
         tell(&mut world, "e", &[&line, &member[0], &member[1]]);

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mainstem_domain::At;
-use mainstem_domain::identifier::Identifier;
+use mainstem_domain::identifier::Owned;
 use mainstem_domain::person::Business;
 use serde::Deserialize;
 use serde_json::Value;
@@ -135,7 +135,7 @@ impl Mapping {
             }
         }
         for (index, place) in self.identifiers.iter().enumerate() {
-            if format!("{}:x", place.kind).parse::<Identifier>().is_err() {
+            if Owned::try_from(place.kind.clone()).is_err() {
                 let rule = "must be member, phone, email, cookie or external:<system>";
                 return refuse(format!("identifiers[{index}].kind"), rule.to_owned());
             }

@@ -319,5 +319,5 @@ fn what_ingress_could_not_read_is_dead_lettered_and_not_lost() {
     world.store(DEADLETTER, "d", &[], &letter);
     let report = world.finish();
     assert_eq!((report.accepted, report.dead_lettered, report.lost), (1, 1, 0));
-    assert_eq!(report.by_kind[&kind], 1);
+    assert_eq!(report.by_type[&kind], 1);
 }
