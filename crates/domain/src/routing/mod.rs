@@ -295,10 +295,10 @@ fn act(
     state: &State,
     configuration: &Configuration,
     id: CaseId,
-    step: impl FnOnce(&CaseView) -> Result<Option<Stage>, Refusal>,
+    transition: impl FnOnce(&CaseView) -> Result<Option<Stage>, Refusal>,
 ) -> Decision<Event, Option<CaseView>> {
-    let stepped = state.known(id).and_then(|view| Ok((step(&view)?, view)));
-    match stepped {
+    let moved = state.known(id).and_then(|view| Ok((transition(&view)?, view)));
+    match moved {
         Err(refusal) => Decision::refused(refusal),
         Ok((None, view)) => Decision::answered(Vec::new(), Some(view)),
         Ok((Some(stage), CaseView { case, .. })) => {
