@@ -179,7 +179,7 @@ impl Project {
              LINE_API_URL=http://sandbox:7710\n"
         );
         for (service, port) in &ports {
-            variables += &format!("MAINSTEM_{service}_PORT={port}\n");
+            variables.extend(["MAINSTEM_", service, "_PORT=", &port.to_string(), "\n"]);
         }
         fs::write(folder.path().join(".env"), variables).expect("writes");
         let port = ports["NATS"];
@@ -262,24 +262,24 @@ impl Drop for Project {
 /// When that fails.
 #[must_use]
 pub fn programs(service: &Path) -> TempDir {
-    let built = service.parent().expect("a folder of programs");
+    let folder = service.parent().expect("a folder of programs");
     let cargo = crate::tools::variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let mut build = Command::new(cargo);
     build.arg("build").args(PROGRAMS.iter().flat_map(|(_, package)| ["--package", *package]));
-    if built.file_name().is_some_and(|profile| profile == "release") {
+    if folder.file_name().is_some_and(|profile| profile == "release") {
         build.arg("--release");
     }
     let status =
         build.current_dir(workspace()).stdin(Stdio::null()).status().expect("cargo starts");
     assert!(status.success(), "the programs are not built");
-    let folder = TempDir::new().expect("a folder");
+    let copies = TempDir::new().expect("a folder");
     for (program, _) in PROGRAMS {
-        let (from, to) = (built.join(program), folder.path().join(program));
+        let (from, to) = (folder.join(program), copies.path().join(program));
         if !runs(Command::new("strip").arg("-o").arg(&to).arg(&from)) {
             fs::copy(&from, &to).expect("copies");
         }
     }
-    folder
+    copies
 }
 
 /// Copies a folder; of secrets, none.

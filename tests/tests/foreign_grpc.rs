@@ -30,7 +30,7 @@ async fn ask(python: &Path, service: &Service, calls: Value) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn call(method: &str, role: &str, request: Value) -> Value {
+fn call(method: &str, role: &str, request: &Value) -> Value {
     json!({ "method": method, "token": format!("token-{role}"), "request": request })
 }
 
@@ -50,12 +50,12 @@ async fn a_stranger_calls_each_service() {
     let customer = case["customer"].as_str().unwrap();
     let [identity, routing, notification] = &services;
 
-    let engine = call("mainstem.engine.v1.EngineService/GetStatus", "operator", json!({}));
+    let engine = call("mainstem.engine.v1.EngineService/GetStatus", "operator", &json!({}));
     let resolve = "mainstem.identity.v1.IdentityService/ResolveCustomer";
     let known = json!({ "identifier": "line:p1:U1" });
     let calls = json!([
-        call(resolve, "service", known.clone()),
-        call(resolve, "service", json!({ "identifier": "fax:1" })),
+        call(resolve, "service", &known.clone()),
+        call(resolve, "service", &json!({ "identifier": "fax:1" })),
         json!({ "method": resolve, "request": known }),
         engine.clone(),
     ]);
@@ -76,9 +76,9 @@ async fn a_stranger_calls_each_service() {
     let taken = json!({ "requestId": "r-1", "case": case["case"] });
     let again = json!({ "requestId": "r-2", "case": case["case"] });
     let calls = json!([
-        call(accept, "unit", taken),
-        call(accept, "operator", again),
-        call("mainstem.routing.v1.RoutingService/ListCases", "unit", json!({ "pageSize": 1 })),
+        call(accept, "unit", &taken),
+        call(accept, "operator", &again),
+        call("mainstem.routing.v1.RoutingService/ListCases", "unit", &json!({ "pageSize": 1 })),
         engine.clone(),
     ]);
     let said = ask(&python, routing, calls).await;
@@ -96,9 +96,9 @@ async fn a_stranger_calls_each_service() {
     let delivery = "mainstem.notification.v1.NotificationService/GetDelivery";
     let unknown = json!({ "item": "N0000000000000000" });
     let calls = json!([
-        call(delivery, "operator", unknown.clone()),
-        call(delivery, "unit", unknown),
-        call(delivery, "operator", json!({ "item": "x" })),
+        call(delivery, "operator", &unknown.clone()),
+        call(delivery, "unit", &unknown),
+        call(delivery, "operator", &json!({ "item": "x" })),
         engine,
     ]);
     let said = ask(&python, notification, calls).await;
@@ -136,10 +136,10 @@ async fn a_stranger_tells_ingress_what_happened() {
     ]);
     let ingest = "mainstem.ingest.v1.IngestService/Ingest";
     let calls = json!([
-        call(ingest, "service", one.clone()),
-        call("mainstem.ingest.v1.IngestService/IngestStream", "service", stream),
-        call(ingest, "service", nowhere),
-        call(ingest, "unit", one),
+        call(ingest, "service", &one.clone()),
+        call("mainstem.ingest.v1.IngestService/IngestStream", "service", &stream),
+        call(ingest, "service", &nowhere),
+        call(ingest, "unit", &one),
     ]);
     let said = ask(&python, &ingress, calls).await;
     stands(&said, "mainstem.ingest.v1.IngestService");

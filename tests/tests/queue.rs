@@ -119,7 +119,7 @@ async fn a_worker_takes_the_most_urgent_case_and_a_second_one_is_told_who_has_it
 
     // By the queue: P1 first, and first in first out within it.
     let mut queue = CaseQueue::open(&deployment.bus, &"repair".parse().unwrap()).await.unwrap();
-    let first = queue.next().await.unwrap();
+    let first = queue.next().await;
     assert_eq!(first.case, cases[2]);
     let body = json!({"case": first.case.as_str()});
     let taken = ask(&deployment, "unit", "accept-case", body.clone()).await;
@@ -189,13 +189,13 @@ async fn what_is_taken_off_and_not_accepted_comes_back_and_what_is_not_on_offer_
 
     // Pulled and acknowledged while routing is there, and while it is not; never accepted.
     let mut queue = CaseQueue::open(&deployment.bus, &"repair".parse().unwrap()).await.unwrap();
-    let first = queue.next().await.unwrap();
+    let first = queue.next().await;
     assert_eq!(first.case, cases[0]);
     first.done().await.unwrap();
     ask(&deployment, "unit", "accept-case", json!({"case": cases[2].as_str()})).await;
     gone(&deployment, cases[2]).await;
     assert!(routing.stop(), "ends well: {}", routing.log());
-    let second = queue.next().await.unwrap();
+    let second = queue.next().await;
     assert_eq!(second.case, cases[1]);
     second.done().await.unwrap();
     // The open stream would take what comes back.
@@ -273,7 +273,7 @@ async fn the_keeper_and_the_back_office_may_do_their_part_as_their_own_users() {
     })
     .await;
     let mut cases = CaseQueue::open(&backoffice, &queue).await.unwrap();
-    assert_eq!(cases.next().await.unwrap().case, case);
+    assert_eq!(cases.next().await.case, case);
     let may_not = OnOffer::open(&backoffice).await.unwrap().remove(&item).await;
     assert!(may_not.is_err(), "a worker takes off what it was given, and nothing else");
     assert!(on_offer.remove(&item).await.unwrap());

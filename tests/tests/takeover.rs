@@ -12,6 +12,7 @@ use mainstem_proto::wire::routing::GetCaseRequest;
 use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
 use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 
@@ -165,15 +166,14 @@ async fn a_writer_paused_for_30_s_writes_nothing_that_counts() {
         assert!(second.log().contains("epoch=2"), "the standby has taken over");
         // Questions about what happened since lie in its sockets when it wakes up.
         let newest = newest_case(&deployment).await;
-        let questions: Vec<_> = (0..8)
-            .map(|_| {
-                let (mut asked, newest) = (asked.clone(), newest.clone());
-                tokio::spawn(async move { asked.get_case(as_operator(&newest)).await })
-            })
-            .collect();
+        let mut questions = JoinSet::new();
+        for _ in 0..8 {
+            let (mut asked, newest) = (asked.clone(), newest.clone());
+            questions.spawn(async move { asked.get_case(as_operator(&newest)).await });
+        }
         first.go_on();
-        for question in questions {
-            match question.await.unwrap() {
+        while let Some(answer) = questions.join_next().await {
+            match answer.unwrap() {
                 Ok(answer) => assert_eq!(answer.into_inner().case.unwrap().case, newest),
                 Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
             }

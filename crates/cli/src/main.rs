@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Command::Provision(provision) => with(config, async |config| provision.run(&config).await),
         Command::Apply(apply) => with(config, async |config| apply.run(&config).await),
         Command::Status => with(config, async |config| status::run(&config).await),
-        Command::Doctor => with(config, async |config| doctor::run(&config).await),
+        Command::Doctor => with(config, async |config| Box::pin(doctor::run(&config)).await),
         Command::Replay(replay) => with(config, async |config| replay.run(&config).await),
         Command::Report(report) => with(config, async |config| report.run(&config).await),
         Command::Healthcheck(check) => with(config, async |_| check.run().await),

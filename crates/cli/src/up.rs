@@ -32,7 +32,7 @@ pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
     let running = Running {
         notification: service::start::<NotificationMachine>(&deciders, &config.notification)
             .await?,
-        routing: mainstem_routing::start(&deciders).await?,
+        routing: Box::pin(mainstem_routing::start(&deciders)).await?,
         identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge)
             .await?,
         webhooks: mainstem_ingress::start(&outside).await?.http,

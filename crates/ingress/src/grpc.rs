@@ -103,14 +103,12 @@ impl Face {
             .messages(caller, trace, &asked)
             .map_err(|refusal| self.refused(&asked.channel, &refusal))?;
         let stored = self.ingress.publish_all(messages, trace);
-        match tokio::time::timeout(STORE_WITHIN, stored).await {
-            Ok(Ok(published)) => Ok(published.into_iter().map(outcome).collect()),
-            Ok(Err(_)) | Err(_) => {
-                let what = "not stored, or not known to be; send the same events again";
-                let refusal = Refusal::new(RefusalCode::Unavailable, "NOT_STORED", what);
-                Err(self.refused(&asked.channel, &refusal))
-            }
+        if let Ok(Ok(published)) = tokio::time::timeout(STORE_WITHIN, stored).await {
+            return Ok(published.into_iter().map(outcome).collect());
         }
+        let what = "not stored, or not known to be; send the same events again";
+        let refusal = Refusal::new(RefusalCode::Unavailable, "NOT_STORED", what);
+        Err(self.refused(&asked.channel, &refusal))
     }
 
     /// All events of a request, or the refusal of all of them.
@@ -216,7 +214,7 @@ fn told(event: &wire::Event) -> Result<Told<'static>, FieldError> {
         }
     }
     let occurred_at = match time {
-        Some(_) => Some(parse_time("time", time.clone())?),
+        Some(_) => Some(parse_time("time", *time)?),
         None => None,
     };
     let mut whole = match data.as_ref().map(serde_json::to_value) {

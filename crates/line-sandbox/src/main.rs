@@ -72,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let config = Config::load(serve.config.as_deref(), mainstem_runtime::config::environment())?;
     let clock = Clock::new(&config.clock);
+    let signals = Lifecycle::signals()?;
     let channels = std::fs::read_to_string(&serve.channels)
         .with_context(|| format!("cannot read {}", serve.channels.display()))?;
     let channels = Channels::parse(&channels)?;
@@ -99,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
 
     let lifecycle = Lifecycle::new(config.engine.drain);
     lifecycle.spawn("line-sandbox", run(sandbox, listener, lifecycle.stopping()));
-    lifecycle.run().await
+    lifecycle.run_until(signals).await
 }
 
 /// Whoever waits for the file never reads half of it.

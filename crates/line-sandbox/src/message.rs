@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    fn one(message: Value) -> Result<Vec<String>, Wrong> {
+    fn one(message: &Value) -> Result<Vec<String>, Wrong> {
         read(&json!({"messages": [message]}))
     }
 
@@ -188,12 +188,12 @@ mod tests {
             (json!({"type": "flex", "altText": "a", "contents": {}}), "[card a]"),
             (json!({"type": "coupon", "couponId": "c"}), "[coupon c]"),
         ] {
-            assert_eq!(one(message.clone()), Ok(vec![shown.to_owned()]), "{message}");
+            assert_eq!(one(&message.clone()), Ok(vec![shown.to_owned()]), "{message}");
             // Each field that stands there is needed.
             for field in message.as_object().unwrap().keys() {
                 let mut without = message.clone();
                 without.as_object_mut().unwrap().remove(field);
-                let wrong = one(without).unwrap_err();
+                let wrong = one(&without).unwrap_err();
                 assert_eq!(wrong.property, format!("messages[0].{field}"), "{message}");
             }
         }
@@ -219,11 +219,11 @@ mod tests {
             (text(json!({"sender": {"name": "曜侖", "iconUrl": "x"}})), "sender.iconUrl"),
             (json!({"type": "hologram"}), "type"),
         ] {
-            let wrong = one(message).unwrap_err();
+            let wrong = one(&message).unwrap_err();
             assert_eq!(wrong.property, format!("messages[0].{property}"));
         }
         assert!(
-            one(json!({"type": "text", "text": "hi", "sender": {"name": "x".repeat(20)}})).is_ok()
+            one(&json!({"type": "text", "text": "hi", "sender": {"name": "x".repeat(20)}})).is_ok()
         );
     }
 

@@ -130,7 +130,11 @@ async fn a_reply_token_works_once() {
         server.call(api::REPLY_PATH, "token-07", &api::Reply::texts("r2", &["好的".to_owned()]));
     assert_eq!(call.header(api::RETRY_KEY_HEADER, KEY).send().await.unwrap().status(), 400);
     let large = "x".repeat(2 * 1024 * 1024);
-    let call = server.call(api::PUSH_PATH, "token-07", &api::Push::texts("U1", &[large.clone()]));
+    let call = server.call(
+        api::PUSH_PATH,
+        "token-07",
+        &api::Push::texts("U1", std::slice::from_ref(&large)),
+    );
     assert_eq!(call.send().await.unwrap().status(), 413);
     server.end().await;
 }

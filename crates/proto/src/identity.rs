@@ -101,7 +101,7 @@ fn created(record: wire::CustomerCreated) -> Result<Event, FieldError> {
 fn attached(record: wire::IdentifierAttached) -> Result<Event, FieldError> {
     Ok(Event::Attached {
         customer: parse_customer("customer", &record.customer)?,
-        sighting: sighting_from("identifier", record.identifier.unwrap_or_default())?,
+        sighting: sighting_from("identifier", &record.identifier.unwrap_or_default())?,
         evidence: record.evidence.map(evidence_from).transpose()?,
     })
 }
@@ -153,11 +153,11 @@ fn sightings_from(
     field: &str,
     sightings: Vec<channel::Sighting>,
 ) -> Result<Vec<Sighting>, FieldError> {
-    let read = |(index, sighting)| sighting_from(&format!("{field}[{index}]"), sighting);
+    let read = |(index, sighting)| sighting_from(&format!("{field}[{index}]"), &sighting);
     sightings.into_iter().enumerate().map(read).collect()
 }
 
-fn sighting_from(field: &str, sighting: channel::Sighting) -> Result<Sighting, FieldError> {
+fn sighting_from(field: &str, sighting: &channel::Sighting) -> Result<Sighting, FieldError> {
     let identifier = parse_identifier("identifier", &sighting.identifier)
         .map_err(|error| error.within(field))?;
     Ok(Sighting { identifier, verified: sighting.verified })

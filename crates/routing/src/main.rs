@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     mainstem_runtime::main("routing", async |process| {
-        mainstem_routing::start(process).await?;
+        Box::pin(mainstem_routing::start(process)).await?;
         Ok(())
     })
 }

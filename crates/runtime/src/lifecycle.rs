@@ -81,21 +81,21 @@ impl Lifecycle {
         self.0.stopping.cancel();
     }
 
-    /// Waits for the end. An error is a failure exit; it names the task or what was still running.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// The signals that end a process. Listen before anything starts: one that nobody listens for
+    /// ends it at once, in the middle of whatever it does.
+    pub fn signals() -> anyhow::Result<impl Stream<Item = ()>> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let signals = stream::poll_fn(move |context| {
+        Ok(stream::poll_fn(move |context| {
             if interrupt.poll_recv(context).is_ready() || terminate.poll_recv(context).is_ready() {
                 return std::task::Poll::Ready(Some(()));
             }
             std::task::Poll::Pending
-        });
-        self.run_until(signals).await
+        }))
     }
 
-    /// Like [`Lifecycle::run`], with signals from elsewhere; for tests, and for a process that runs
-    /// several services.
+    /// Waits for the end, which the first signal begins and the second forces. An error is a
+    /// failure exit; it names the task or what was still running.
     pub async fn run_until(self, signals: impl Stream<Item = ()>) -> anyhow::Result<()> {
         let signals = signals.chain(stream::pending());
         tokio::pin!(signals);
@@ -251,7 +251,7 @@ mod tests {
         let lifecycle = Lifecycle::new(DRAIN);
         lifecycle.stop();
         lifecycle.spawn("flush", async { anyhow::bail!("disk full") });
-        let error = lifecycle.run().await.unwrap_err();
+        let error = lifecycle.run_until(stream::pending()).await.unwrap_err();
         assert_eq!(format!("{error:#}"), "the task flush failed: disk full");
     }
 }

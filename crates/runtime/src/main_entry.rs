@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::config::environment;
-use crate::{Config, Process, Telemetry};
+use crate::{Config, Lifecycle, Process, Telemetry};
 
 /// How long the last traces and metrics may take.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -46,10 +46,11 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
+        let signals = Lifecycle::signals()?;
         let telemetry = Telemetry::start(&config.telemetry, service)?;
         let process = Process::new(config)?;
         let ended = match start(&process).await {
-            Ok(()) => process.lifecycle.run().await,
+            Ok(()) => process.lifecycle.run_until(signals).await,
             Err(error) => Err(error),
         };
         telemetry.shutdown(FLUSH).await;

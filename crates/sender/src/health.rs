@@ -44,14 +44,15 @@ mod tests {
         let stop = CancellationToken::new();
         let asked = Arc::clone(&connected);
         let served = serve(listener, router(move || asked.load(Ordering::SeqCst)), stop.clone());
-        let served = tokio::spawn(served);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let status = async || client.get(&url).send().await.unwrap().status().as_u16();
-        assert_eq!(status().await, 200);
-        connected.store(false, Ordering::SeqCst);
-        assert_eq!(status().await, 503);
-        drop(client);
-        stop.cancel();
-        served.await.unwrap().unwrap();
+        let asks = async {
+            assert_eq!(status().await, 200);
+            connected.store(false, Ordering::SeqCst);
+            assert_eq!(status().await, 503);
+            stop.cancel();
+        };
+        let (served, ()) = tokio::join!(served, asks);
+        served.unwrap();
     }
 }

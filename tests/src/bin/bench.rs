@@ -80,12 +80,12 @@ struct Figures {
     records: usize,
 }
 
-/// The slowest and the fastest round of each.
+/// The slowest and the fastest round of each, per second.
 #[derive(Serialize)]
 struct Spread {
-    floor_publish_per_s: [f64; 2],
-    floor_with_headers_per_s: [f64; 2],
-    append_per_s: [f64; 2],
+    floor_publish: [f64; 2],
+    floor_with_headers: [f64; 2],
+    append: [f64; 2],
 }
 
 /// Rounds in which floors and append take turns, so that none gets the fresher part of the
@@ -124,9 +124,9 @@ fn print(figures: &Figures) {
         println!("  {name:<21} {rate:>10.0} /s   {low:.0} to {high:.0}");
     };
     let spread = &figures.spread;
-    line("floor, bare publish", figures.floor_publish_per_s, spread.floor_publish_per_s);
-    line("floor with headers", figures.floor_with_headers_per_s, spread.floor_with_headers_per_s);
-    line("append", figures.append_per_s, spread.append_per_s);
+    line("floor, bare publish", figures.floor_publish_per_s, spread.floor_publish);
+    line("floor with headers", figures.floor_with_headers_per_s, spread.floor_with_headers);
+    line("append", figures.append_per_s, spread.append);
     println!(
         "  {:.2} of the bare floor, {:.2} of the floor with headers, {} bytes each",
         figures.append_of_floor, figures.append_of_floor_with_headers, figures.bytes_per_record
@@ -174,9 +174,9 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
     eprintln!("taking over");
     let takeover_s = takeover(&login).await?;
     let spread = Spread {
-        floor_publish_per_s: ends(&bare),
-        floor_with_headers_per_s: ends(&headed),
-        append_per_s: ends(&appends),
+        floor_publish: ends(&bare),
+        floor_with_headers: ends(&headed),
+        append: ends(&appends),
     };
     let (bare, headed, append) = (median(&mut bare), median(&mut headed), median(&mut appends));
     Ok(Figures {

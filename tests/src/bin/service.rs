@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             Ok(())
         }),
         "routing" => run("routing", config, async |process| {
-            mainstem_routing::start(process).await?;
+            Box::pin(mainstem_routing::start(process)).await?;
             Ok(())
         }),
         "notification" => run("notification", config, async |process| {

@@ -208,7 +208,7 @@ impl<M: Machine> Host<M> {
     ) -> Result<(), Trouble> {
         let last = self.catch_up(&mut engine, &mut log).await?;
         // Nothing may be written behind a ledger that is not the one that was folded.
-        log.verify().await.map_err(own)?;
+        log.verify().await.map_err(|error| own(&error))?;
         engine.folded_to(last);
         drop(log);
         writer::write(self, engine, keeper, stop).await
@@ -241,7 +241,7 @@ impl<M: Machine> Host<M> {
             return Err(Trouble::Again(format!("{} is shorter than it was", M::LEDGER)));
         }
         while engine.sequence() < present {
-            let message = log.next().await.map_err(own)?;
+            let message = log.next().await.map_err(|error| own(&error))?;
             self.fold(engine, &message).await?;
         }
         self.report(engine, false);
@@ -322,7 +322,7 @@ impl<M: Machine> Host<M> {
                     }
                 }
                 message = log.next() => {
-                    let message = message.map_err(own)?;
+                    let message = message.map_err(|error| own(&error))?;
                     self.fold(engine, &message).await?;
                 }
                 Some(submission) = self.submissions.recv() => self.pass_on(submission),
@@ -347,7 +347,7 @@ impl<M: Machine> Host<M> {
 
 /// The own ledger is another one than it was: it was restored from a backup under this instance,
 /// which then begins anew from what is there.
-fn own(error: ReadError) -> Trouble {
+fn own(error: &ReadError) -> Trouble {
     Trouble::Again(error.to_string())
 }
 

@@ -2,12 +2,10 @@
 //! queue keeper sees what is there and takes off what is not on offer any more.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use async_nats::jetstream::consumer::pull::{Config, Stream};
+use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer};
 use async_nats::jetstream::{Message, stream};
 use bytes::Bytes;
@@ -34,8 +32,11 @@ fn failed(error: impl std::fmt::Display) -> PublishError {
 /// and takes it off when routing has answered.
 pub struct CaseQueue {
     /// One for each priority, the most urgent first.
-    lanes: Vec<Stream>,
+    lanes: Vec<Consumer<Config>>,
 }
+
+/// How soon a queue that was empty is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A case on offer. Dropped without a word, it is offered again after a minute.
 pub struct QueuedCase {
@@ -63,53 +64,41 @@ impl CaseQueue {
                 ack_wait: ACK_WAIT,
                 ..Config::default()
             };
-            let consumer: Consumer<Config> =
-                stream.create_consumer(config).await.map_err(failed)?;
-            // One at a time: what is fetched ahead would wait here, while it may be more urgent
-            // elsewhere.
-            let messages = consumer
-                .stream()
-                .max_messages_per_batch(1)
-                .expires(Duration::from_secs(10))
-                .messages()
-                .await
-                .map_err(failed)?;
-            lanes.push(messages);
+            lanes.push(stream.create_consumer(config).await.map_err(failed)?);
         }
         Ok(Self { lanes })
     }
 
-    /// The next case; `None` when the connection is closed for good.
-    pub async fn next(&mut self) -> Option<QueuedCase> {
+    /// The next case, as soon as there is one.
+    pub async fn next(&mut self) -> QueuedCase {
         loop {
-            let message = match self.next_message().await? {
-                Ok(message) => message,
-                Err(error) => {
-                    tracing::warn!(error, "cannot read QUEUES; trying again");
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                    continue;
+            match self.take().await {
+                Ok(Some(message)) => {
+                    // The broker makes the subject out of routing's, so it names a case.
+                    if let Some(case) = case_of(&message.subject) {
+                        return QueuedCase { case, body: message.payload.clone(), message };
+                    }
+                    tracing::error!("an item of QUEUES names no case; it is left there");
                 }
-            };
-            // The broker makes the subject out of routing's, so it names a case.
-            if let Some(case) = case_of(&message.subject) {
-                return Some(QueuedCase { case, body: message.payload.clone(), message });
+                Ok(None) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read QUEUES; trying again");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
             }
-            tracing::error!("an item of QUEUES names no case; it is left there");
         }
     }
 
-    /// Of the lanes that have a message, the most urgent one's.
-    async fn next_message(&mut self) -> Option<Result<Message, String>> {
-        poll_fn(|context| {
-            for lane in &mut self.lanes {
-                if let Poll::Ready(message) = lane.poll_next_unpin(context) {
-                    let message = message.map(|read| read.map_err(|error| error.to_string()));
-                    return Poll::Ready(message);
-                }
+    /// Of the lanes that have an item, the most urgent one's. One at a time: what is fetched ahead
+    /// would wait here, while something more urgent comes elsewhere.
+    async fn take(&self) -> Result<Option<Message>, PublishError> {
+        for lane in &self.lanes {
+            let mut items = lane.fetch().max_messages(1).messages().await.map_err(failed)?;
+            if let Some(item) = items.next().await {
+                return item.map(Some).map_err(failed);
             }
-            Poll::Pending
-        })
-        .await
+        }
+        Ok(None)
     }
 }
 

@@ -197,7 +197,7 @@ impl RelayLane {
 fn read(taken: &Message, wanted: &[&'static str]) -> Result<(RelayMessage, u64), String> {
     let info = taken.info().map_err(|error| error.to_string())?;
     let text = |name: &str| {
-        taken.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.to_string())
+        taken.headers.as_ref().and_then(|headers| headers.get(name)).map(ToString::to_string)
     };
     let channel: ChannelId = taken
         .subject

@@ -116,13 +116,16 @@ struct Writer<'a, M: Machine> {
     replies: Replies,
     snapshots: JoinSet<()>,
     /// Reads that may take long, on a copy of the state.
-    lists: JoinSet<(Submission, Result<Ask<InputOf<M>>, Refusal>)>,
+    lists: JoinSet<(Submission, Asked<InputOf<M>>)>,
 }
+
+/// What a call asks for, or why not.
+type Asked<Input> = Result<Ask<Input>, Refusal>;
 
 enum Woken<Input> {
     Ack(crate::engine::Ack),
     Submission(Submission),
-    Listed(Submission, Result<Ask<Input>, Refusal>),
+    Listed(Submission, Asked<Input>),
     Message(usize, Result<Stored, ReadError>),
     Tick,
     LeaseLost,
@@ -344,7 +347,7 @@ impl<M: Machine> Writer<'_, M> {
         self.command(submission, ask);
     }
 
-    fn command(&mut self, submission: Submission, ask: Result<Ask<InputOf<M>>, Refusal>) {
+    fn command(&mut self, submission: Submission, ask: Asked<InputOf<M>>) {
         let id = submission.id().to_owned();
         let Submission { request, request_id, hash, reply, .. } = submission;
         let surroundings = &self.host.instance.surroundings;

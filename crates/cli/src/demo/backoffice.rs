@@ -3,11 +3,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered};
+use mainstem_bus::TraceContext;
 use mainstem_bus::nats::{Bus, CaseQueue, QueuedCase, ServiceClient};
-use mainstem_domain::QueueId;
-use mainstem_proto::wire::routing::{
-    AcceptCaseRequest, AcceptCaseResponse, ResolveCaseRequest, ResolveCaseResponse,
-};
+use mainstem_domain::{QueueId, RefusalCode};
+use mainstem_proto::wire::routing::{AcceptCaseRequest, ResolveCaseRequest, ResolveCaseResponse};
 
 use super::stage::Stage;
 use crate::operator::{call, connect};
@@ -35,8 +34,7 @@ pub(super) async fn work(stage: &Stage) -> anyhow::Error {
 async fn unit(stage: &Stage, bus: &Bus, queue: &QueueId) -> anyhow::Result<()> {
     let routing = ServiceClient::new(bus.clone(), &stage.secret.of(&format!("unit/{queue}")));
     let cases = CaseQueue::open(bus, queue).await.with_context(|| format!("queue {queue}"))?;
-    let cases =
-        stream::unfold(cases, async |mut cases| cases.next().await.map(|case| (case, cases)));
+    let cases = stream::unfold(cases, async |mut cases| Some((cases.next().await, cases)));
     let mut worked = cases.map(|case| one(stage, &routing, case)).buffer_unordered(WORKERS).boxed();
     while let Some(worked) = worked.next().await {
         worked.with_context(|| format!("queue {queue}"))?;
@@ -47,8 +45,19 @@ async fn unit(stage: &Stage, bus: &Bus, queue: &QueueId) -> anyhow::Result<()> {
 async fn one(stage: &Stage, routing: &ServiceClient, queued: QueuedCase) -> anyhow::Result<()> {
     let case = queued.case.to_string();
     let accept = AcceptCaseRequest { request_id: format!("accept-{case}"), case: case.clone() };
-    let _: AcceptCaseResponse = call(routing, "routing", "accept-case", &accept).await?;
+    let body = serde_json::to_vec(&accept)?;
+    let trace = TraceContext::root(&accept.request_id);
+    let accepted = routing.call("routing", "accept-case", body.into(), &trace).await;
+    // An item can come after its case was taken: then it is only taken off.
+    let taken = match accepted {
+        Ok(_) => false,
+        Err(refusal) if refusal.code == RefusalCode::FailedPrecondition => true,
+        Err(refusal) => return Err(refusal.into()),
+    };
     queued.done().await?;
+    if taken {
+        return Ok(());
+    }
     let share = case.bytes().last().map_or(0, |byte| u32::from(byte % 4)) + 1;
     let clock = &stage.process.clock;
     clock.sleep_until(clock.now().after(LEAST_WORK * share)).await;

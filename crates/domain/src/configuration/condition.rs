@@ -200,7 +200,14 @@ fn qualified(expression: &Expr) -> Option<String> {
         Expr::Select(select) if !select.test => {
             Some(format!("{}.{}", qualified(&select.operand.expr)?, select.field))
         }
-        _ => None,
+        Expr::Select(_)
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_)
+        | Expr::Unspecified => None,
     }
 }
 

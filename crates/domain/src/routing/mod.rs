@@ -301,8 +301,8 @@ fn act(
     match moved {
         Err(refusal) => Decision::refused(refusal),
         Ok((None, view)) => Decision::answered(Vec::new(), Some(view)),
-        Ok((Some(stage), CaseView { case, .. })) => {
-            let changed = Case { stage, ..case };
+        Ok((Some(next), CaseView { case, .. })) => {
+            let changed = Case { stage: next, ..case };
             let events = events(configuration, id, &changed);
             Decision::answered(events, Some(CaseView { id, case: changed }))
         }

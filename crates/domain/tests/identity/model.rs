@@ -166,16 +166,13 @@ impl Model {
             if self.suggestions.contains(&pair) {
                 continue;
             }
-            match self.too_many(&self.union(&[person, other])).first() {
-                Some(kind) => {
-                    said.kinds.insert(*kind);
-                    let theirs = kept.iter().filter(|one| self.has(&one.identifier) == Some(other));
-                    said.set_aside.extend(theirs.cloned());
-                }
-                None => {
-                    said.suggested.push(self.people[other].ids[0]);
-                    self.suggestions.push(pair);
-                }
+            if let Some(kind) = self.too_many(&self.union(&[person, other])).first() {
+                said.kinds.insert(*kind);
+                let theirs = kept.iter().filter(|one| self.has(&one.identifier) == Some(other));
+                said.set_aside.extend(theirs.cloned());
+            } else {
+                said.suggested.push(self.people[other].ids[0]);
+                self.suggestions.push(pair);
             }
         }
     }

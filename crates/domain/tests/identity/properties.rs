@@ -463,17 +463,17 @@ fn the_generators_meet_every_row_of_the_table() {
         for op in &ops {
             let Some((Input::Inbound(_), decision)) = world.run(op) else { continue };
             let said = verdict(&decision.events);
-            let mut meet = |what, holds: bool| *met.entry(what).or_default() += usize::from(holds);
-            meet("again", decision.events.is_empty());
-            meet("nobody", !decision.events.is_empty() && said.customer.is_none());
-            meet("created", created(&decision).is_some());
-            meet("attached", created(&decision).is_none() && !said.attached.is_empty());
-            meet("merged", said.merged.len() == 1);
-            meet("three merged", said.merged.len() > 1);
-            meet("suggested", !said.suggested.is_empty());
-            meet("conflict", said.conflict);
-            meet("merged after a conflict", said.conflict && !said.merged.is_empty());
-            meet("suggested after a merge", !said.suggested.is_empty() && !said.merged.is_empty());
+            let mut count = |what, holds: bool| *met.entry(what).or_default() += usize::from(holds);
+            count("again", decision.events.is_empty());
+            count("nobody", !decision.events.is_empty() && said.customer.is_none());
+            count("created", created(&decision).is_some());
+            count("attached", created(&decision).is_none() && !said.attached.is_empty());
+            count("merged", said.merged.len() == 1);
+            count("three merged", said.merged.len() > 1);
+            count("suggested", !said.suggested.is_empty());
+            count("conflict", said.conflict);
+            count("merged after a conflict", said.conflict && !said.merged.is_empty());
+            count("suggested after a merge", !said.suggested.is_empty() && !said.merged.is_empty());
         }
     }
     assert!(met.values().all(|times| *times >= 10), "{met:?}");

@@ -114,15 +114,15 @@ fn says_what_is_allowed(
     else {
         return Err(TestCaseError::fail("a claim takes what is open"));
     };
-    let stage = state.case(*case).unwrap().case.stage;
-    let (allowed, holder) = match &stage {
+    let now = state.case(*case).unwrap().case.stage;
+    let (allowed, holder) = match &now {
         Stage::Open => ("AcceptCase, CancelCase", None),
         Stage::Accepted { by, .. } => ("StartCase, ResolveCase, CancelCase", Some(by)),
         Stage::InProgress { by, .. } => ("ResolveCase, CancelCase", Some(by)),
         Stage::Resolved { .. } | Stage::Cancelled { .. } => ("none", None),
     };
     prop_assert_eq!(refusal.metadata.get("allowed").map(String::as_str), Some(allowed));
-    prop_assert_eq!(refusal.metadata.get("state").map(String::as_str), Some(stage.name()));
+    prop_assert_eq!(refusal.metadata.get("state").map(String::as_str), Some(now.name()));
     prop_assert_eq!(refusal.metadata.get("holder"), holder);
     prop_assert!(holder.is_none_or(|holder| refusal.message.contains(holder.as_str())));
     prop_assert!(!refusal.message.contains("no parts"), "a reason is for staff only");
@@ -230,7 +230,7 @@ fn a_second_wish_is_told_of_the_case_that_is_there_with_the_same_template() {
 #[test]
 fn an_item_that_nobody_accepted_is_queued_again_after_two_minutes_and_keeps_its_place() {
     let mut world = World::new();
-    let wait = REQUEUE_AFTER - Duration::from_millis(3);
+    let wait = REQUEUE_AFTER.saturating_sub(Duration::from_millis(3));
     world.run(&tap(0, 0)).unwrap();
     world.run(&tap(1, 0)).unwrap();
     world.at = world.at.after(wait);

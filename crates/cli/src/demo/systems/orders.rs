@@ -216,16 +216,14 @@ fn gathered(posts: Vec<Post>) -> Vec<Post> {
     for post in posts {
         let size: usize = post.told.iter().map(|told| told.data.to_string().len()).sum();
         let fits = bytes + size <= MOST_BATCH_BYTES;
-        match gathered.last_mut().filter(|last| fits && last.told.len() < MOST_BATCH) {
-            Some(last) => {
-                bytes += size;
-                last.due = post.due;
-                last.told.extend(post.told);
-            }
-            None => {
-                bytes = size;
-                gathered.push(Post { shape: Shape::Batch, ..post });
-            }
+        let room = |last: &&mut Post| fits && last.told.len() < MOST_BATCH;
+        if let Some(last) = gathered.last_mut().filter(room) {
+            bytes += size;
+            last.due = post.due;
+            last.told.extend(post.told);
+        } else {
+            bytes = size;
+            gathered.push(Post { shape: Shape::Batch, ..post });
         }
     }
     gathered

@@ -66,7 +66,9 @@ pub(in crate::demo) fn plan(
         match example.channels.get(channel).map(|channel| channel.kind) {
             Some(ChannelKind::Till) => *posts = gathered(std::mem::take(posts)),
             Some(ChannelKind::Phone) => {
-                posts.iter_mut().for_each(|post| post.shape = Shape::Binary)
+                for post in posts.iter_mut() {
+                    post.shape = Shape::Binary;
+                }
             }
             Some(ChannelKind::Line | ChannelKind::Shop) | None => {}
         }
@@ -172,12 +174,11 @@ impl Planner<'_> {
     fn till(&mut self, number: u64, due: Duration) {
         let receipt = format!("R{number:07}");
         let member = self.member().filter(|_| self.draws.random_ratio(2, 5));
-        let identifier = match member {
-            Some(member) => membership(member),
-            None => {
-                self.receipts.push(receipt.clone());
-                format!("external:receipt:{receipt}")
-            }
+        let identifier = if let Some(member) = member {
+            membership(member)
+        } else {
+            self.receipts.push(receipt.clone());
+            format!("external:receipt:{receipt}")
         };
         let total = self.draws.random_range(3..900) * 100;
         let Some(counter) = self.counters.choose(&mut self.draws) else { return };
