@@ -198,7 +198,7 @@ impl Maker {
         let member = self.rng.random_ratio(1, 3);
         if member {
             // A second one is set aside: it is only asserted.
-            identifiers.push(json!({"identifier": format!("member:{user}")}));
+            identifiers.push(json!({"identifier": format!("member:M{user}")}));
         }
         if self.rng.random_ratio(1, 6) {
             identifiers.push(json!({"identifier": "cookie:null", "verified": true}));
