@@ -15,7 +15,7 @@ pub(super) type Key = (CustomerId, Option<BrandId>, String);
 
 /// What routing remembers.
 ///
-/// Invariant: [`put`](Self::put) and [`take`](Self::take) alone change cases, so every index says
+/// Invariant: `put` and `take` alone change cases, so every index says
 /// what the cases say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {

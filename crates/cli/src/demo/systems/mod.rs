@@ -1,6 +1,6 @@
 //! What the web shop, the tills and the phone desk tell.
 //!
-//! Planned whole before the day starts ([`plan`], [`orders`]), then told over HTTP ([`send`]):
+//! Planned whole before the day starts ([`mod@plan`], [`orders`]), then told over HTTP ([`send`]):
 //! CloudEvents, signed by the Standard Webhooks scheme.
 
 mod orders;
