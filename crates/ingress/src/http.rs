@@ -23,7 +23,7 @@ pub fn router(ingress: Arc<Ingress>) -> Router {
     Router::new()
         .route("/webhooks/line/{channel}", post(webhook))
         .route("/events/{channel}", post(events))
-        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/healthz", get(health))
         .fallback(async || refuse(StatusCode::NOT_FOUND, "not_found", "nothing is here"))
         .method_not_allowed_fallback(async || {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "webhooks come by POST")
@@ -33,6 +33,13 @@ pub fn router(ingress: Arc<Ingress>) -> Router {
 }
 
 type ChannelPath = Result<Path<String>, PathRejection>;
+
+/// Well, and by which directory it works: empty as long as there is none.
+async fn health(State(ingress): State<Arc<Ingress>>) -> Json<serde_json::Value> {
+    let applied = ingress.directory.current();
+    let digest = applied.as_ref().map_or("", |applied| applied.digest.as_str());
+    Json(json!({"status": "ok", "configuration": digest}))
+}
 
 async fn webhook(
     State(ingress): State<Arc<Ingress>>,

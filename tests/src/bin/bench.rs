@@ -482,7 +482,7 @@ async fn commands(bus: &Bus, count: usize) -> anyhow::Result<(f64, f64)> {
         let body = json!({
             "requestId": format!("bench-{number}"),
             "customer": customer,
-            "identifier": format!("external:bench:{}", number % 40),
+            "identifier": format!("external:bench:n{}", number % 40),
         });
         let (body, caller) = (body.to_string(), caller.clone());
         let started = start();

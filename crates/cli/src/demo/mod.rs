@@ -132,6 +132,7 @@ impl Demo {
         progress.say("applying deploy/example");
         stage.ready().await?;
         let digest = crate::apply::apply(&stage.operator, &stage.example).await?;
+        stage.follows(&digest).await?;
         tracing::info!(digest, "the example is in force");
 
         let start = wall_clock();

@@ -150,6 +150,24 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits until ingress works by this configuration: it looks once a second.
+    pub(super) async fn follows(&self, digest: &str) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let url = format!("http://{}/healthz", self.running.webhooks);
+        let followed = async {
+            loop {
+                let health: serde_json::Value = client.get(&url).send().await?.json().await?;
+                if health["configuration"] == digest {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, followed)
+            .await
+            .context("ingress does not follow the configuration")?
+    }
+
     /// Ends what was started, and tells where the logs are when they are needed.
     pub(super) async fn strike(self, failed: bool) {
         for program in self.programs {
