@@ -350,6 +350,9 @@ impl<M: Machine> Writer<'_, M> {
     fn command(&mut self, submission: Submission, ask: Asked<InputOf<M>>) {
         let id = submission.id().to_owned();
         let Submission { request, request_id, hash, reply, .. } = submission;
+        // A standby names every call that it passes on. A refusal that the client asks nobody to
+        // remember must not be written: it may be that of a read.
+        let request_id = request_id.filter(|id| ask.is_ok() || *id != request.call_id);
         let surroundings = &self.host.instance.surroundings;
         let (start, now) = (surroundings.span_start(), surroundings.now());
         let command = Command {
