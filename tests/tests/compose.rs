@@ -11,6 +11,7 @@ use mainstem_tests::deployment::eventually;
 use mainstem_tests::docker::{Engine, Project, programs};
 use mainstem_tests::page::Page;
 use mainstem_tests::{nats_server, tools};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
@@ -326,13 +327,18 @@ impl Operator {
         assert!(list(&new) && !list(&old), "only the new one is good");
     }
 
-    /// Lets the sandbox send a day.
+    /// Lets the sandbox send a day, once it sends no other one: it plays the demo's traffic again
+    /// whenever everything is started.
     async fn traffic(&self, seed: u64, events: u64) {
         let url = format!("http://127.0.0.1:{}/sandbox/play", self.project.ports["SANDBOX"]);
         let day = json!({
             "webhook_base": "http://ingress:7700", "seed": seed, "events": events, "users": 20,
         });
-        let answer = self.http.post(url).json(&day).send().await.unwrap();
+        let answer = eventually("the sandbox sends no other day", async || {
+            let answer = self.http.post(&url).json(&day).send().await.unwrap();
+            (answer.status() != StatusCode::CONFLICT).then_some(answer)
+        })
+        .await;
         let played: Value = answer.error_for_status().unwrap().json().await.unwrap();
         assert_eq!(played["failed"], 0, "{played}");
     }
