@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use mainstem_bus::engine::kind;
 use mainstem_bus::nats::{
     Bus, Configurations, Inbound, InboundMessage, Log, Login, Published, ServiceClient, provision,
 };
-use mainstem_bus::{Position, Stored, TraceContext};
+use mainstem_bus::record::header;
+use mainstem_bus::{Epoch, Position, Stored, TraceContext};
 use mainstem_domain::configuration::Configuration;
 use mainstem_domain::{At, Refusal, RefusalCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,6 +53,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -139,6 +147,23 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
     value
 }
 
+/// The records of a ledger that count, and how many do not.
+#[must_use]
+pub fn counted(messages: Vec<Stored>) -> (Vec<Stored>, usize) {
+    let all = messages.len();
+    let mut epoch = Epoch::default();
+    let counted: Vec<_> = messages
+        .into_iter()
+        .filter(|message| {
+            let record = &message.record;
+            let carried = record.header(header::EPOCH).and_then(|text| text.parse().ok());
+            epoch.admit(carried, record.kind() == kind::EPOCH)
+        })
+        .collect();
+    let void = all - counted.len();
+    (counted, void)
+}
+
 impl Deployment {
     /// Starts a server and provisions it; `None` as in [`crate::nats_server::binary`]. `binary` is
     /// the test's `env!("CARGO_BIN_EXE_service")`.
@@ -146,7 +171,7 @@ impl Deployment {
     /// # Panics
     /// When it does not come up.
     pub async fn start(binary: &str) -> Option<Self> {
-        Self::start_on(binary, false).await
+        Self::start_on(binary, false, "").await
     }
 
     /// The same on a server with the users of the topology: every process is its own user, and
@@ -155,13 +180,17 @@ impl Deployment {
     /// # Panics
     /// When it does not come up.
     pub async fn start_with_users(binary: &str) -> Option<Self> {
-        Self::start_on(binary, true).await
+        Self::start_on(binary, true, "").await
     }
 
-    async fn start_on(binary: &str, users: bool) -> Option<Self> {
+    /// With users or without, and more of nats-server's configuration.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_on(binary: &str, users: bool, more: &str) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("nats.conf").display().to_string();
-        users::write(Path::new(&config), users).expect("writes");
+        users::write(Path::new(&config), users, more).expect("writes");
         let server = NatsServer::start_with(&["-c", &config])?;
         let bus = connect(&server, users).await;
         provision(&bus, 1).await.expect("provisions");

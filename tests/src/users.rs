@@ -26,13 +26,13 @@ pub fn password(user: &str) -> String {
     format!("password-of-{user}")
 }
 
-/// Writes what nats-server reads with `-c`: room for the largest event, and, if wanted, the generated
-/// users, each with its password.
+/// Writes what nats-server reads with `-c`: room for the largest event, more, and, if wanted, the
+/// generated users, each with its password.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(file: &Path, users: bool) -> std::io::Result<()> {
-    let mut config = "max_payload: 4MB\n".to_owned();
+pub fn write(file: &Path, users: bool, more: &str) -> std::io::Result<()> {
+    let mut config = format!("max_payload: 4MB\n{more}");
     if users {
         config.push_str(&permissions::server_users());
     }

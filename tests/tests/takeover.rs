@@ -5,32 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_bus::engine::kind;
 use mainstem_bus::record::header;
-use mainstem_bus::{Epoch, Stored, topology};
+use mainstem_bus::{Stored, topology};
 use mainstem_proto::wire::routing::GetCaseRequest;
 use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
-use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
+use mainstem_tests::deployment::{Deployment, Event, Service, configuration, counted, eventually};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
-
-/// The records of a ledger that count, and how many do not.
-fn counted(messages: Vec<Stored>) -> (Vec<Stored>, usize) {
-    let all = messages.len();
-    let mut epoch = Epoch::default();
-    let counted: Vec<_> = messages
-        .into_iter()
-        .filter(|message| {
-            let record = &message.record;
-            let carried = record.header(header::EPOCH).and_then(|text| text.parse().ok());
-            epoch.admit(carried, record.kind() == kind::EPOCH)
-        })
-        .collect();
-    let void = all - counted.len();
-    (counted, void)
-}
 
 fn times(messages: &[Stored], kind: &str) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();

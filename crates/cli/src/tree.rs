@@ -10,10 +10,10 @@ use mainstem_domain::identity::Rules;
 use serde_yaml_ng::with::singleton_map_recursive;
 
 /// A YAML file, by the name that errors show.
-pub(crate) type File = (String, String);
+pub type File = (String, String);
 
 /// Reads a file, or every `*.yaml` file under a folder, in the order of their paths.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<File>> {
+pub fn read(path: &Path) -> anyhow::Result<Vec<File>> {
     let mut paths = Vec::new();
     if path.is_dir() {
         collect(path, &mut paths)?;
@@ -50,7 +50,7 @@ fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Every file that cannot be read, with its line, and every key that stands in two of them.
-pub(crate) fn merge(files: &[File]) -> anyhow::Result<Configuration> {
+pub fn merge(files: &[File]) -> anyhow::Result<Configuration> {
     let mut whole = Configuration::default();
     let mut places = BTreeMap::new();
     let mut problems = Vec::new();

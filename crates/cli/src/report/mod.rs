@@ -15,7 +15,8 @@ use mainstem_runtime::Config;
 use crate::operator::Operator;
 use crate::table::table;
 
-pub(crate) use tally::{Delivered, Report, Seen, Tally};
+pub use tally::Report;
+pub(crate) use tally::{Delivered, Seen, Tally};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,11 +31,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(&self, config: &Config) -> anyhow::Result<()> {
         let operator = Operator::connect(config).await?;
-        let seen = match &self.sandbox {
-            Some(url) => seen(&get(url, "ledger").await?, |_| false),
-            None => Seen::default(),
-        };
-        let report = read(&operator.bus, Tally::default()).await?.finish(&seen);
+        let report = report(&operator.bus, self.sandbox.as_deref()).await?;
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
@@ -42,6 +39,18 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Counts the streams as they are now, and what the stand-in of LINE knows, if its address is given.
+///
+/// # Errors
+/// A stream or the stand-in cannot be read.
+pub async fn report(bus: &Bus, sandbox: Option<&str>) -> anyhow::Result<Report> {
+    let seen = match sandbox {
+        Some(url) => seen(&get(url, "ledger").await?, |_| false),
+        None => Seen::default(),
+    };
+    Ok(read(bus, Tally::default()).await?.finish(&seen))
 }
 
 /// Reads every stream once, from its start to the end that it has now. Read in the order in which

@@ -19,54 +19,54 @@ use serde::Serialize;
 ///
 /// Taken while events are under way, those count as lost and their messages as waiting.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// Messages on INBOUND.
-    pub(crate) accepted: u64,
+    pub accepted: u64,
     /// The same by the kind of their channel: `line`, `shop`, `till`, `phone`.
-    pub(crate) by_kind: BTreeMap<String, u64>,
+    pub by_kind: BTreeMap<String, u64>,
     /// The same by `ce-type`.
-    pub(crate) by_type: BTreeMap<String, u64>,
+    pub by_type: BTreeMap<String, u64>,
     /// Customers that there are: created, less those absorbed by another.
-    pub(crate) customers: u64,
+    pub customers: u64,
     /// Customers absorbed by another.
-    pub(crate) merges: u64,
+    pub merges: u64,
     /// Cases opened.
-    pub(crate) cases_by_queue: BTreeMap<String, u64>,
+    pub cases_by_queue: BTreeMap<String, u64>,
     /// Of these, resolved.
-    pub(crate) cases_resolved: u64,
+    pub cases_resolved: u64,
     /// Replies that somebody saw. Without the sandbox: items decided as replies that LINE took, a
     /// few of them as a push, when the right to reply had run out.
-    pub(crate) replies_delivered: u64,
+    pub replies_delivered: u64,
     /// Pushes that somebody saw. Without the sandbox: items decided as pushes that LINE took.
-    pub(crate) pushes_delivered: u64,
+    pub pushes_delivered: u64,
     /// Pushes that LINE took and nobody saw: the person had blocked the account, or was never its
     /// friend (only the sandbox knows of these).
-    pub(crate) pushes_unseen: u64,
+    pub pushes_unseen: u64,
     /// Items without an outcome.
-    pub(crate) deliveries_waiting: u64,
+    pub deliveries_waiting: u64,
     /// Requests that ended because nothing was to be said there.
-    pub(crate) suppressed: u64,
+    pub suppressed: u64,
     /// Requests that ended without being delivered.
-    pub(crate) deliveries_failed: u64,
+    pub deliveries_failed: u64,
     /// Webhooks of shadow channels that their incumbents got, the same bytes with the same
     /// signature (only the sandbox knows of these).
-    pub(crate) relayed: u64,
+    pub relayed: u64,
     /// Events that came again and left no second trace on CUSTOMER: stopped by the broker before
     /// INBOUND (only who sent them knows of these), or by identity-merge behind it.
-    pub(crate) duplicates_dropped: u64,
+    pub duplicates_dropped: u64,
     /// Messages on DEADLETTER.
-    pub(crate) dead_lettered: u64,
+    pub dead_lettered: u64,
     /// Events that were answered 200, or are on INBOUND, and are neither on CUSTOMER nor
     /// dead-lettered; items that LINE is said to have taken and has not; webhooks of a shadow
     /// channel that its incumbent never got.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// Events that are on CUSTOMER twice, cases opened or queued twice, items queued twice, and
     /// messages that somebody saw twice (only the sandbox knows of these).
-    pub(crate) doubled: u64,
+    pub doubled: u64,
     /// Events that stand on CUSTOMER behind a later one of the same person on the same channel.
-    pub(crate) out_of_order: u64,
+    pub out_of_order: u64,
     /// Records that do not count: an old writer's, or a stranger's.
-    pub(crate) voided: u64,
+    pub voided: u64,
 }
 
 /// What only those know who sent events, and who stands in for LINE.
