@@ -66,17 +66,8 @@ impl NatsServer {
     /// When it does not start.
     #[must_use]
     pub fn start_with(extra: &[&str]) -> Option<Self> {
-        Self::start_from(None, extra)
-    }
-
-    /// Starts this one, or [`binary`].
-    ///
-    /// # Panics
-    /// When it does not start.
-    #[must_use]
-    pub fn start_from(named: Option<PathBuf>, extra: &[&str]) -> Option<Self> {
         let mut server = Self {
-            binary: named.or_else(binary)?,
+            binary: binary()?,
             extra: extra.iter().map(ToString::to_string).collect(),
             folder: TempDir::new().expect("a temporary folder"),
             port: None,
@@ -93,6 +84,12 @@ impl NatsServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port.expect("it was started"))
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// The folder of its store.

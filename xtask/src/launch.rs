@@ -71,6 +71,12 @@ pub(crate) struct Test {
     /// How many seeds the simulation tries
     #[arg(long)]
     seeds: Option<u64>,
+    /// The one seed that the simulation tries, and that says when processes are killed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many service processes are killed in the middle of the demo's traffic, and a fifth as often nats-server
+    #[arg(long)]
+    kills: Option<u64>,
     /// Run only tests whose name contains one of these; flags go to the test binaries
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     filters: Vec<String>,
@@ -85,8 +91,15 @@ impl Test {
         if let Some(cli) = nats_cli::present(workspace) {
             test.env(nats_cli::VARIABLE, cli);
         }
-        if let Some(seeds) = self.seeds {
-            test.env("MAINSTEM_SEEDS", seeds.to_string());
+        let numbers = [
+            ("MAINSTEM_SEEDS", self.seeds),
+            ("MAINSTEM_SEED", self.seed),
+            ("MAINSTEM_KILLS", self.kills),
+        ];
+        for (variable, number) in numbers {
+            if let Some(number) = number {
+                test.env(variable, number.to_string());
+            }
         }
         test.arg("--").args(&self.filters);
         process::run(test.current_dir(&workspace.root))
@@ -95,19 +108,23 @@ impl Test {
 
 #[derive(clap::Args)]
 pub(crate) struct Bench {
-    /// What to measure, for example `ledger`
-    what: String,
-    /// Flags for the load driver, for example `--json`
+    /// `ledger` measures the ledger alone; without it the whole path is measured. Then flags of the load driver, for
+    /// example `--json`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    flags: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Bench {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
         let server = nats_server::find(workspace)?;
-        let mut bench = process::cargo();
-        bench.args(["run", "--release", "--package", "mainstem-tests", "--bin", "bench", "--"]);
-        bench.arg(&self.what).arg("--nats-server").arg(server).args(&self.flags);
-        process::become_command(bench.current_dir(&workspace.root))
+        let mut build = process::cargo();
+        build.args(["build", "--release", "--package", "mainstem-tests", "--bins"]);
+        process::run_on_stderr(build.current_dir(&workspace.root))?;
+        let mut bench = Command::new(workspace.binary_named("bench", "release"));
+        bench.env(nats_server::VARIABLE, server);
+        if self.arguments.first().is_none_or(|first| first.starts_with('-')) {
+            bench.arg("path");
+        }
+        process::become_command(bench.args(&self.arguments))
     }
 }

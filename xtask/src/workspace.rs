@@ -46,6 +46,11 @@ impl Workspace {
         self.target_directory.join("tools")
     }
 
+    /// Where cargo puts the binary of this name.
+    pub(crate) fn binary_named(&self, name: &str, profile: &str) -> PathBuf {
+        self.target_directory.join(profile).join(name)
+    }
+
     /// Where cargo puts the binary of a package that has exactly one.
     pub(crate) fn binary(&self, package: &str, profile: &str) -> Result<PathBuf> {
         let target = self
@@ -57,7 +62,7 @@ impl Workspace {
             .with_context(|| {
                 format!("package {package} has no binary; add a `[[bin]]` to its Cargo.toml")
             })?;
-        Ok(self.target_directory.join(profile).join(&target.name))
+        Ok(self.binary_named(&target.name, profile))
     }
 
     /// A path as people write it: relative to the root.

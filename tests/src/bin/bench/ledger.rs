@@ -1,14 +1,11 @@
 //! `cargo xtask bench ledger`: how fast a ledger is written, folded, asked and taken over, beside
 //! what the same server takes from a bare publisher in the same run.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use clap::{Parser, Subcommand, ValueEnum};
 use futures::{FutureExt as _, StreamExt as _};
 use mainstem_bus::engine::{Ack, Append, Engine, Offered, Settings, Span};
 use mainstem_bus::nats::{
@@ -25,21 +22,10 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-#[derive(Parser)]
-#[command(about = "Measures Mainstem on a nats-server of its own, on loopback")]
-struct Arguments {
-    #[command(subcommand)]
-    bench: Bench,
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// The ledger: append, fold, commands, take-over.
-    Ledger(LedgerArguments),
-}
+use crate::{Latencies, Sync, rate, start};
 
 #[derive(clap::Args)]
-struct LedgerArguments {
+pub(crate) struct LedgerArguments {
     /// One JSON object for each run on standard output.
     #[arg(long)]
     json: bool,
@@ -52,15 +38,6 @@ struct LedgerArguments {
     /// Commands to send, one after the other.
     #[arg(long, default_value_t = 2_000)]
     commands: usize,
-    /// The nats-server to start; else as for tests.
-    #[arg(long)]
-    nats_server: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sync {
-    Default,
-    Always,
 }
 
 #[derive(Serialize)]
@@ -92,23 +69,11 @@ struct Spread {
 /// server's store.
 const ROUNDS: usize = 5;
 
-fn main() -> ExitCode {
-    let Bench::Ledger(arguments) = Arguments::parse().bench;
-    let ended = tokio::runtime::Runtime::new()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(ledger(&arguments)));
-    mainstem_runtime::exit(ended)
-}
-
-async fn ledger(arguments: &LedgerArguments) -> anyhow::Result<()> {
-    let runs = match arguments.sync {
-        Some(sync) => vec![sync],
-        None => vec![Sync::Always, Sync::Default],
-    };
-    for sync in runs {
+pub(crate) async fn run(arguments: &LedgerArguments) -> anyhow::Result<()> {
+    for sync in Sync::asked(arguments.sync) {
         // Every stored message is an fsync there: a tenth tells as much.
         let records = if sync == Sync::Always { arguments.records / 10 } else { arguments.records };
-        let figures = run(sync, records, arguments).await?;
+        let figures = measure(sync, records, arguments).await?;
         if arguments.json {
             println!("{}", serde_json::to_string(&figures)?);
         } else {
@@ -137,15 +102,18 @@ fn print(figures: &Figures) {
     println!("  take-over             {:>10.2} s\n", figures.takeover_s);
 }
 
-async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow::Result<Figures> {
+async fn measure(
+    sync: Sync,
+    records: usize,
+    arguments: &LedgerArguments,
+) -> anyhow::Result<Figures> {
     let folder = tempfile::TempDir::new()?;
     let config = folder.path().join("nats.conf");
-    let always = if sync == Sync::Always { "sync_interval: always" } else { "" };
-    std::fs::write(&config, format!("jetstream {{ {always} }}\n"))?;
+    std::fs::write(&config, sync.config())?;
     let config = config.display().to_string();
     let provisioned = async || {
-        let server = NatsServer::start_from(arguments.nats_server.clone(), &["-c", &config])
-            .context("no nats-server to measure on")?;
+        let server =
+            NatsServer::start_with(&["-c", &config]).context("no nats-server to measure on")?;
         let login = Login { url: server.url(), name: "bench".to_owned(), ..Login::default() };
         let bus = Bus::connect(&login).await?;
         provision(&bus, 1).await?;
@@ -170,7 +138,7 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
     drop((server, bus));
     let (_server, login, bus) = provisioned().await?;
     eprintln!("sending {} commands", arguments.commands);
-    let (command_p50_ms, command_p99_ms) = commands(&bus, arguments.commands).await?;
+    let commands = commands(&bus, arguments.commands).await?;
     eprintln!("taking over");
     let takeover_s = takeover(&login).await?;
     let spread = Spread {
@@ -180,7 +148,7 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
     };
     let (bare, headed, append) = (median(&mut bare), median(&mut headed), median(&mut appends));
     Ok(Figures {
-        sync_interval: if sync == Sync::Always { "always" } else { "default" },
+        sync_interval: sync.name(),
         floor_publish_per_s: bare,
         floor_with_headers_per_s: headed,
         append_per_s: append,
@@ -188,8 +156,8 @@ async fn run(sync: Sync, records: usize, arguments: &LedgerArguments) -> anyhow:
         append_of_floor_with_headers: append / headed,
         spread,
         fold_per_s,
-        command_p50_ms,
-        command_p99_ms,
+        command_p50_ms: commands.p50_ms,
+        command_p99_ms: commands.p99_ms,
         takeover_s,
         bytes_per_record: bytes,
         records,
@@ -204,16 +172,6 @@ fn median(rates: &mut [f64]) -> f64 {
 fn ends(rates: &[f64]) -> [f64; 2] {
     let low = rates.iter().copied().fold(f64::INFINITY, f64::min);
     [low, rates.iter().copied().fold(0.0, f64::max)]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn rate(count: usize, started: Instant) -> f64 {
-    count as f64 / started.elapsed().as_secs_f64()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-fn start() -> Instant {
-    Instant::now()
 }
 
 /// A message of INBOUND: somebody taps a menu.
@@ -446,7 +404,7 @@ async fn host(bus: &Bus, name: &str) -> anyhow::Result<Running> {
     Ok(Running { handle, stop, task })
 }
 
-async fn commands(bus: &Bus, count: usize) -> anyhow::Result<(f64, f64)> {
+async fn commands(bus: &Bus, count: usize) -> anyhow::Result<Latencies> {
     let mut running = host(bus, "commands").await?;
     running.handle.wait_until(|status| status.writer).await;
     let caller = Caller {
@@ -490,13 +448,11 @@ async fn commands(bus: &Bus, count: usize) -> anyhow::Result<(f64, f64)> {
             .handle
             .call("AttachIdentifier", caller, body.as_bytes(), None, format!("call-{number}"))
             .await?;
-        took.push(started.elapsed().as_secs_f64() * 1_000.0);
+        took.push(started.elapsed());
     }
     running.stop.cancel();
     while running.task.join_next().await.is_some() {}
-    took.sort_by(f64::total_cmp);
-    let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
-    Ok((at(50), at(99)))
+    Ok(Latencies::of(took))
 }
 
 /// From the writer's death, which gives nothing back, to the standby's first epoch.

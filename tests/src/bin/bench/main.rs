@@ -1,0 +1,97 @@
+//! `cargo xtask bench`: how fast Mainstem is on this machine, on a nats-server of the bench's own.
+
+mod chain;
+mod ledger;
+mod path;
+mod restart;
+mod traffic;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+#[derive(Parser)]
+#[command(about = "Measures Mainstem on a nats-server of its own, on loopback")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The whole path, from a webhook to LINE's API, beside a bare chain of streams
+    Path(path::PathArguments),
+    /// A ledger: append, fold, commands, take-over
+    Ledger(ledger::LedgerArguments),
+}
+
+/// `sync_interval` of nats-server.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sync {
+    Default,
+    Always,
+}
+
+impl Sync {
+    /// The one that was asked for, or both.
+    fn asked(asked: Option<Self>) -> Vec<Self> {
+        asked.map_or_else(|| vec![Self::Always, Self::Default], |sync| vec![sync])
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Always => "always",
+        }
+    }
+
+    /// What nats-server reads with `-c`.
+    fn config(self) -> &'static str {
+        match self {
+            Self::Default => "max_payload: 4MB\njetstream {}\n",
+            Self::Always => "max_payload: 4MB\njetstream { sync_interval: always }\n",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match &arguments.bench {
+                Bench::Path(arguments) => Box::pin(path::run(arguments)).await,
+                Bench::Ledger(arguments) => ledger::run(arguments).await,
+            }
+        })
+    });
+    mainstem_runtime::exit(ended)
+}
+
+/// How long things took, in milliseconds.
+struct Latencies {
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Latencies {
+    fn of(took: impl IntoIterator<Item = Duration>) -> Self {
+        let mut took: Vec<_> = took.into_iter().collect();
+        took.sort_unstable();
+        let at = |percent: usize| {
+            let found = took.get(took.len() * percent / 100).copied().unwrap_or_default();
+            found.as_secs_f64() * 1_000.0
+        };
+        Self { p50_ms: at(50), p99_ms: at(99) }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn rate(count: usize, started: Instant) -> f64 {
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn start() -> Instant {
+    Instant::now()
+}
