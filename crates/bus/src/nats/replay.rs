@@ -56,6 +56,10 @@ pub async fn replay<M: Machine>(
     let mut group: Vec<Stored> = Vec::new();
     loop {
         let next = ledger.next_until(u64::MAX).await?;
+        // What a crash cut off is completed behind the next writer's epoch.
+        if next.as_ref().is_some_and(|next| next.record.kind() == kind::EPOCH) {
+            continue;
+        }
         let same = next.as_ref().is_some_and(|next| {
             group.first().is_none_or(|first| {
                 // Of two commands in a row only the moment or the trace may tell.
