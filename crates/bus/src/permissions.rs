@@ -45,7 +45,7 @@ pub fn users() -> Vec<User> {
     let mut sender = user("sender");
     sender.read(OUTBOX);
     sender.publish.extend([
-        topology::endpoint_subject("notification", "get-delivery"),
+        topology::endpoint_subject("notification", "begin-delivery"),
         topology::endpoint_subject("notification", "record-outcome"),
         topology::dead_subject("sender"),
     ]);

@@ -5,7 +5,9 @@
 //! | becomes | a reply item | a push item | failed: no address |
 //!
 //! An item is one call to a vendor's sending API. It is settled once; whoever settles it again is
-//! told how it was settled.
+//! told how it was settled. A reply that a sender is about to make is written down before it is made:
+//! the vendor has no key that makes a reply safe to repeat, and no count of the broker's survives its
+//! crash.
 //!
 //! Invariants: one request gives at most one item; an item is settled at most once; a reply right
 //! is used by at most one item, because each request carries its own.
@@ -57,6 +59,8 @@ pub struct Item {
     pub texts: Vec<String>,
     /// When it was decided.
     pub asked_at: At,
+    /// The attempts to reply that senders began, oldest first, until it has ended.
+    pub attempts: Vec<String>,
     /// How it ended, when it has.
     pub outcome: Option<Outcome>,
 }
@@ -121,6 +125,13 @@ pub enum Input {
         /// What.
         text: String,
     },
+    /// A sender is about to make the call of an item.
+    Begin {
+        /// The item.
+        item: ItemId,
+        /// What tells this attempt from all others.
+        attempt: String,
+    },
     /// A sender says how an item ended.
     Record {
         /// The item.
@@ -183,6 +194,15 @@ pub enum Event {
         channel: ChannelId,
         /// Why.
         reason: String,
+    },
+    /// A sender is about to reply. A push is not written down: its retry key makes it safe.
+    Begun {
+        /// The item.
+        id: ItemId,
+        /// The customer.
+        customer: CustomerId,
+        /// What tells this attempt from all others.
+        attempt: String,
     },
     /// An item ended.
     Settled {
@@ -261,6 +281,9 @@ impl Decider for Notification {
                 send(state, id, *customer, channel, text, mode, at)
                     .unwrap_or_else(Decision::refused)
             }
+            Input::Begin { item, attempt } => {
+                begin(state, *item, attempt).unwrap_or_else(Decision::refused)
+            }
             Input::Record { item, outcome } => {
                 record(state, *item, outcome).unwrap_or_else(Decision::refused)
             }
@@ -296,8 +319,14 @@ impl Decider for Notification {
             Event::Queued { id, item } => {
                 state.items.insert(*id, item.clone());
             }
+            Event::Begun { id, attempt, .. } => {
+                if let Some(item) = state.items.get_mut(id) {
+                    item.attempts.push(attempt.clone());
+                }
+            }
             Event::Settled { id, outcome, .. } => {
                 if let Some(item) = state.items.get_mut(id) {
+                    item.attempts = Vec::new();
                     item.outcome = Some(outcome.clone());
                     state.settled.push_back((at, *id));
                 }
@@ -355,7 +384,11 @@ fn request_item(
         _ => Way::Push,
     };
     let customer = state.current(request.customer);
-    Event::Queued { id, item: Item { customer, address, way, texts, asked_at: at, outcome: None } }
+    let (attempts, outcome) = (Vec::new(), None);
+    Event::Queued {
+        id,
+        item: Item { customer, address, way, texts, asked_at: at, attempts, outcome },
+    }
 }
 
 fn send(
@@ -397,10 +430,22 @@ fn send(
         way: Way::Push,
         texts: vec![text.to_owned()],
         asked_at: at,
+        attempts: Vec::new(),
         outcome: None,
     };
     let delivery = Delivery { id, item: item.clone() };
     Ok(Decision::answered(vec![Event::Queued { id, item }], delivery))
+}
+
+fn begin(state: &State, id: ItemId, attempt: &str) -> Result<Decision<Event, Delivery>, Refusal> {
+    let mut delivery = state.delivery(id).ok_or_else(|| Refusal::not_found("item", id.as_str()))?;
+    let Item { customer, way, attempts, outcome, .. } = &mut delivery.item;
+    if outcome.is_some() || *way == Way::Push || attempts.iter().any(|begun| begun == attempt) {
+        return Ok(Decision::answered(Vec::new(), delivery));
+    }
+    attempts.push(attempt.to_owned());
+    let begun = Event::Begun { id, customer: *customer, attempt: attempt.to_owned() };
+    Ok(Decision::answered(vec![begun], delivery))
 }
 
 fn record(
@@ -413,6 +458,7 @@ fn record(
     if delivery.item.outcome.is_some() {
         return Ok(Decision::answered(Vec::new(), delivery));
     }
+    delivery.item.attempts = Vec::new();
     delivery.item.outcome = Some(outcome.clone());
     let customer = delivery.item.customer;
     let settled = Event::Settled { id, customer, outcome: outcome.clone() };

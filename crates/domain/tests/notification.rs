@@ -39,6 +39,10 @@ enum Op {
         units: usize,
     },
     /// Items are picked among all ever queued; beyond them is an unknown one.
+    Begin {
+        item: usize,
+        attempt: u8,
+    },
     Record {
         item: usize,
         outcome: Outcome,
@@ -71,6 +75,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         ),
         2 => (0..3_usize, 0..2_u8, units)
             .prop_map(|(customer, channel, units)| Op::Send { customer, channel, units }),
+        4 => (0..6_usize, 0..3_u8).prop_map(|(item, attempt)| Op::Begin { item, attempt }),
         4 => (0..6_usize, outcome).prop_map(|(item, outcome)| Op::Record { item, outcome }),
     ];
     vec(op, 1..40)
@@ -120,6 +125,10 @@ impl World {
         format!("request {}", self.requests)
     }
 
+    fn item(&self, number: usize) -> ItemId {
+        self.items.get(number).copied().unwrap_or(ItemId::derive("none"))
+    }
+
     fn input(&mut self, op: &Op) -> Option<Input> {
         match op {
             Op::Seen { customer, channel: number, user } => Some(Input::Seen {
@@ -158,10 +167,12 @@ impl World {
                 channel: channel(*number),
                 text: "好".repeat(*units),
             }),
-            Op::Record { item, outcome } => Some(Input::Record {
-                item: self.items.get(*item).copied().unwrap_or(ItemId::derive("none")),
-                outcome: outcome.clone(),
-            }),
+            Op::Begin { item, attempt } => {
+                Some(Input::Begin { item: self.item(*item), attempt: format!("a{attempt}") })
+            }
+            Op::Record { item, outcome } => {
+                Some(Input::Record { item: self.item(*item), outcome: outcome.clone() })
+            }
         }
     }
 
@@ -240,7 +251,16 @@ impl Model {
             }
             Some(_) | None => Way::Push,
         };
-        Ok(Item { customer: request.customer, address, way, texts, asked_at: at, outcome: None })
+        let (attempts, outcome) = (Vec::new(), None);
+        Ok(Item {
+            customer: request.customer,
+            address,
+            way,
+            texts,
+            asked_at: at,
+            attempts,
+            outcome,
+        })
     }
 }
 
@@ -288,8 +308,9 @@ proptest! {
                     let expected = if units == 0 || units > TEXT_AT_MOST {
                         Err(RefusalCode::InvalidArgument)
                     } else if let Some(address) = address {
-                        let (way, asked_at, outcome) = (Way::Push, world.at, None);
-                        Ok(Item { customer, address, way, texts: vec![text], asked_at, outcome })
+                        let (way, attempts, outcome) = (Way::Push, Vec::new(), None);
+                        let (texts, asked_at) = (vec![text], world.at);
+                        Ok(Item { customer, address, way, texts, asked_at, attempts, outcome })
                     } else {
                         Err(RefusalCode::FailedPrecondition)
                     };
@@ -306,8 +327,23 @@ proptest! {
                         }
                     }
                 }
+                Input::Begin { item: id, attempt } => {
+                    let mut begun = Vec::new();
+                    for (_, item) in model.items.iter_mut().filter(|(known, _)| *known == id) {
+                        let replies = matches!(item.way, Way::Reply { .. });
+                        if replies && item.outcome.is_none() && !item.attempts.contains(&attempt) {
+                            item.attempts.push(attempt.clone());
+                            let (customer, attempt) = (item.customer, attempt.clone());
+                            begun.push(Event::Begun { id, customer, attempt });
+                        }
+                    }
+                    prop_assert_eq!(decision.events, begun);
+                    let answer = decision.answer.unwrap();
+                    prop_assert_eq!(answer.ok(), world.state.delivery(id));
+                }
                 Input::Record { item, outcome } => {
                     for (_, item) in model.items.iter_mut().filter(|(id, _)| *id == item) {
+                        item.attempts.clear();
                         item.outcome.get_or_insert(outcome.clone());
                     }
                 }

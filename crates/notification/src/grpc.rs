@@ -12,6 +12,7 @@ mainstem_runtime::grpc_face!(
     {
         send => "Send": SendRequest -> SendResponse,
         get_delivery => "GetDelivery": GetDeliveryRequest -> GetDeliveryResponse,
+        begin_delivery => "BeginDelivery": BeginDeliveryRequest -> BeginDeliveryResponse,
         record_outcome => "RecordOutcome": RecordOutcomeRequest -> RecordOutcomeResponse,
     }
 );

@@ -9,7 +9,7 @@ use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::notification::{Delivery, Event, Input, Notification, State};
 use mainstem_domain::{ChannelId, CustomerId, Refusal};
 use mainstem_domain::{identity::Event as IdentityEvent, routing::Event as RoutingEvent};
-use mainstem_proto::field::{parse_channel, parse_customer, parse_item};
+use mainstem_proto::field::{parse_channel, parse_customer, parse_item, parse_token};
 use mainstem_proto::notification::parse_outcome;
 use mainstem_proto::wire::{channel, notification as wire};
 use mainstem_proto::{channel as channel_event, identity, notification, routing};
@@ -31,10 +31,11 @@ impl Machine for NotificationMachine {
         Upstream { stream: topology::CUSTOMER, ledger: true },
         Upstream { stream: topology::ROUTING, ledger: true },
     ];
-    const SNAPSHOT_VERSION: u32 = 2;
+    const SNAPSHOT_VERSION: u32 = 3;
     const METHODS: &'static [Method] = &[
         Method { name: "Send", endpoint: "send", roles: SENDERS },
         Method { name: "GetDelivery", endpoint: "get-delivery", roles: READERS },
+        Method { name: "BeginDelivery", endpoint: "begin-delivery", roles: SETTLERS },
         Method { name: "RecordOutcome", endpoint: "record-outcome", roles: SETTLERS },
     ];
 
@@ -56,7 +57,7 @@ impl Machine for NotificationMachine {
             | Event::Failed { customer, channel, .. } => {
                 (*customer, Some(channel), topology::notification_subject(*customer))
             }
-            Event::Settled { customer, .. } => {
+            Event::Begun { customer, .. } | Event::Settled { customer, .. } => {
                 (*customer, None, topology::notification_subject(*customer))
             }
         };
@@ -98,6 +99,13 @@ impl Machine for NotificationMachine {
                 let delivery =
                     state.delivery(id).ok_or_else(|| Refusal::not_found("item", id.as_str()))?;
                 Ok(Call::Read(response(&delivery)))
+            }
+            "BeginDelivery" => {
+                let request: wire::BeginDeliveryRequest = read_request(body)?;
+                Ok(Call::Command(Input::Begin {
+                    item: parse_item("item", &request.item)?,
+                    attempt: parse_token("attempt", &request.attempt)?,
+                }))
             }
             "RecordOutcome" => {
                 let request: wire::RecordOutcomeRequest = read_request(body)?;

@@ -48,13 +48,27 @@ pub fn parse_identifier(field: &str, text: &str) -> Result<Identifier, FieldErro
 pub fn parse_request_id(text: &str) -> Result<Option<String>, FieldError> {
     if text.is_empty() {
         Ok(None)
-    } else if text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    } else if is_token(text) {
         Ok(Some(text.to_owned()))
     } else {
-        // A blank at an end would not come back from a header as it went in.
         let rule = "must be 1 to 64 printable ASCII characters without blanks, or empty";
         Err(FieldError::new("request_id", rule))
     }
+}
+
+/// Reads what a caller made up to tell one thing from all others.
+pub fn parse_token(field: &str, text: &str) -> Result<String, FieldError> {
+    if is_token(text) {
+        Ok(text.to_owned())
+    } else {
+        let rule = "must be 1 to 64 printable ASCII characters without blanks";
+        Err(FieldError::new(field, rule))
+    }
+}
+
+/// A blank at an end would not come back from a header as it went in.
+fn is_token(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Reads a time that must be there, to the millisecond.

@@ -19,6 +19,8 @@ pub const DELIVERY_QUEUED: &str = "mainstem.notification.delivery-queued.v1";
 pub const REQUEST_SUPPRESSED: &str = "mainstem.notification.request-suppressed.v1";
 /// A request ended without an item.
 pub const REQUEST_FAILED: &str = "mainstem.notification.request-failed.v1";
+/// A sender is about to reply.
+pub const DELIVERY_BEGUN: &str = "mainstem.notification.delivery-begun.v1";
 /// An item ended.
 pub const DELIVERY_SETTLED: &str = "mainstem.notification.delivery-settled.v1";
 
@@ -55,6 +57,14 @@ pub fn encode(event: &Event) -> Encoded {
                 customer: customer.to_string(),
                 channel: channel.to_string(),
                 reason: reason.clone(),
+            },
+        ),
+        Event::Begun { id, customer, attempt } => record::write(
+            DELIVERY_BEGUN,
+            &wire::DeliveryBegun {
+                item: id.to_string(),
+                customer: customer.to_string(),
+                attempt: attempt.clone(),
             },
         ),
         Event::Settled { id, customer, outcome } => {
@@ -112,6 +122,14 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 reason: record.reason,
             })
         }
+        DELIVERY_BEGUN => {
+            let record: wire::DeliveryBegun = record::read(body)?;
+            Ok(Event::Begun {
+                id: parse_item("item", &record.item)?,
+                customer: parse_customer("customer", &record.customer)?,
+                attempt: record.attempt,
+            })
+        }
         DELIVERY_SETTLED => {
             let record: wire::DeliverySettled = record::read(body)?;
             Ok(Event::Settled {
@@ -161,6 +179,7 @@ fn delivery_to_wire(id: ItemId, item: &Item) -> wire::Delivery {
         create_time: Some(timestamp(item.asked_at)),
         state: state.into(),
         reason,
+        attempts: item.attempts.clone(),
     }
 }
 
@@ -193,6 +212,7 @@ impl TryFrom<wire::Delivery> for Delivery {
                 way,
                 texts: delivery.texts,
                 asked_at: parse_time("create_time", delivery.create_time)?,
+                attempts: delivery.attempts,
                 outcome,
             },
         })
@@ -214,6 +234,7 @@ mod tests {
                 way: Way::Reply { token: "t".to_owned() },
                 texts: vec!["好".to_owned()],
                 asked_at: At::from_millis(0),
+                attempts: Vec::new(),
                 outcome: None,
             },
         };

@@ -16,7 +16,7 @@ use proptest::strategy::Union;
 use crate::{channel, field, identity, notification, routing, wire};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIER_ATTACHED,
     identity::CUSTOMERS_MERGED,
@@ -36,6 +36,7 @@ const KINDS: [&str; 20] = [
     notification::DELIVERY_QUEUED,
     notification::REQUEST_SUPPRESSED,
     notification::REQUEST_FAILED,
+    notification::DELIVERY_BEGUN,
     notification::DELIVERY_SETTLED,
 ];
 
@@ -252,10 +253,11 @@ prop_compose! {
         token in option::of(token()),
         texts in vec(any_text(), 1..4),
         asked_at in at(),
+        attempts in vec("[!-~]{1,64}", 0..3),
         outcome in option::of(outcome()),
     ) -> note::Item {
         let way = token.map_or(note::Way::Push, |token| note::Way::Reply { token });
-        note::Item { customer, address, way, texts, asked_at, outcome }
+        note::Item { customer, address, way, texts, asked_at, attempts, outcome }
     }
 }
 
@@ -276,6 +278,8 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
         (item_id(), customer(), channel_id(), any_text()).prop_map(
             |(id, customer, channel, reason)| note::Event::Failed { id, customer, channel, reason }
         ),
+        (item_id(), customer(), "[!-~]{1,64}")
+            .prop_map(|(id, customer, attempt)| note::Event::Begun { id, customer, attempt }),
         (item_id(), customer(), outcome())
             .prop_map(|(id, customer, outcome)| note::Event::Settled { id, customer, outcome }),
     ]
@@ -285,7 +289,7 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
                  |stateTime|queueTime|queueCount|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
-                 |createTime|reason|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
+                 |createTime|reason|attempt|attempts|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
     let text = prop_oneof![
         any_text(),
         customer().prop_map(String::from),

@@ -1,4 +1,4 @@
-//! What becomes of one item, from the question whether it is settled to the recorded outcome.
+//! What becomes of one item, from the note that it is about to be sent to the recorded outcome.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,7 +14,6 @@ use tokio::time::Sleep;
 use crate::Sender;
 use crate::decide::{Heard, Next, Pause, Way, decide};
 use crate::line_api::Sending;
-use crate::memory::Known;
 
 /// Half of what the broker waits before it hands an item out again; two calls fit in the rest.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
@@ -78,37 +77,39 @@ impl Sender {
             Err(reason) => return self.count(work, "rejected", Fate::Reject(reason)),
         };
         let trace = work.trace.child(work.item.as_str());
-        match self.notification.outcome(work.item, &trace).await {
-            Ok(None) => {}
-            Ok(Some(_)) => {
+        if let Some(outcome) = self.memory.outcome(work.item) {
+            return self.record(work, outcome, &trace).await;
+        }
+        let attempt = self.attempts.next();
+        let begun = match self.notification.begin(work.item, &attempt, &trace).await {
+            Ok(item) if item.outcome.is_some() => {
                 self.memory.forget(work.item);
                 return self.count(work, "settled_before", Fate::Done);
             }
-            Err(refusal) => return self.refused(work, &refusal),
-        }
-        if work.held.too_long() {
-            return self.count(work, "held_too_long", Fate::Leave);
-        }
-        let outcome = match self.memory.of(work.item) {
-            Some(Known::Ended(outcome)) => outcome,
-            known @ (Some(Known::NeverReplied) | None) => {
-                let first = work.attempt <= 1 || known.is_some();
-                match self.send(work, &delivery, trace, first).await {
-                    Ok(outcome) => outcome,
-                    Err(pause) => {
-                        if first {
-                            self.memory.keep(work.item, Known::NeverReplied);
-                        }
-                        let fate = Fate::RetryAfter(pause.length(work.item, work.attempt));
-                        return self.count(work, "given_back", fate);
-                    }
-                }
+            Ok(item) => item.attempts,
+            // It may stand there as begun all the same.
+            Err(refusal) => {
+                self.memory.unused(work.item, attempt);
+                return self.refused(work, &refusal);
             }
         };
-        self.record(work, outcome, &trace).await
+        if work.held.too_long() {
+            self.memory.unused(work.item, attempt);
+            return self.count(work, "held_too_long", Fate::Leave);
+        }
+        let earlier = begun.iter().filter(|begun| **begun != attempt);
+        let first = self.memory.all_unused(work.item, earlier);
+        match self.send(work, &delivery, trace, first).await {
+            Ok(outcome) => self.record(work, outcome, &trace).await,
+            Err(pause) => {
+                self.memory.unused(work.item, attempt);
+                let fate = Fate::RetryAfter(pause.length(work.item, work.attempt));
+                self.count(work, "given_back", fate)
+            }
+        }
     }
 
-    /// How the item ended, or how long until it is tried again.
+    /// How the item ended, or, when the reply token was not used, how long until it is tried again.
     async fn send(
         &self,
         work: &Work,
@@ -190,11 +191,11 @@ impl Sender {
                 self.count(work, label, Fate::Done)
             }
             Ok(Err(refusal)) => {
-                self.memory.keep(work.item, Known::Ended(outcome));
+                self.memory.ended(work.item, outcome);
                 self.refused(work, &refusal)
             }
             Err(_) => {
-                self.memory.keep(work.item, Known::Ended(outcome));
+                self.memory.ended(work.item, outcome);
                 tracing::warn!(item = %work.item, "notification cannot be told of an outcome");
                 let fate = Fate::RetryAfter(Pause::Short.length(work.item, work.attempt));
                 self.count(work, "given_back", fate)

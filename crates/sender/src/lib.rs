@@ -1,7 +1,8 @@
 //! Sends what notification decided. It decides nothing itself: one item is one call to LINE.
 //!
-//! One walk: an item of the outbox → ask notification whether it is settled → reply or push →
-//! [`decide`] what LINE's answer means → tell notification → only then take the item off.
+//! One walk: an item of the outbox → tell notification that it is about to be sent, and learn whether
+//! it is settled → reply or push → [`decide`] what LINE's answer means → tell notification → only then
+//! take the item off.
 //!
 //! | what came of the call | reply | push |
 //! |---|---|---|
@@ -14,7 +15,10 @@
 //! | nothing was sent | given back | given back |
 //!
 //! An item comes back after a crash, from whichever sender had it. Then a push has LINE's retry
-//! key, and a reply its token, which LINE takes once: neither reaches a person twice. What is not
+//! key, and a reply its token, which LINE takes once: neither reaches a person twice. That a token was
+//! refused means nothing was said with it only if no earlier attempt can have used it; which attempts
+//! were begun stands in notification's ledger, because the broker forgets its count of deliveries
+//! when it is killed. What is not
 //! sent after 23 h fails, because LINE forgets retry keys after 24 h.
 //!
 //! Invariant: no item is taken off before its outcome is recorded, and no log, metric or reason
@@ -34,6 +38,7 @@ mod start;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -83,12 +88,26 @@ pub struct Sender {
     now: Arc<dyn Fn() -> At + Send + Sync>,
     limits: Limits,
     memory: Memory,
+    attempts: Attempts,
     metrics: Metrics,
 }
 
+/// Names the attempts of this process; no other has one of them.
+struct Attempts {
+    process: Arc<str>,
+    begun: AtomicU64,
+}
+
+impl Attempts {
+    fn next(&self) -> String {
+        format!("{}/{}", self.process, self.begun.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl Sender {
-    /// `line_api_url` is `https://api.line.me`, or a stand-in's address.
+    /// `line_api_url` is `https://api.line.me`, or a stand-in's address; `process` is no other sender's name.
     pub fn new(
+        process: Arc<str>,
         channels: Channels,
         notification: ServiceClient,
         line_api_url: &str,
@@ -96,6 +115,7 @@ impl Sender {
         limits: Limits,
     ) -> anyhow::Result<Self> {
         Self::with(
+            process,
             channels,
             Notification::Service(Box::new(notification)),
             line_api_url,
@@ -105,6 +125,7 @@ impl Sender {
     }
 
     fn with(
+        process: Arc<str>,
         channels: Channels,
         notification: Notification,
         line_api_url: &str,
@@ -114,6 +135,7 @@ impl Sender {
         let line = LineApi::new(line_api_url, limits.call_within)
             .context("cannot build the client for LINE's API")?;
         let (memory, metrics) = (Memory::default(), Metrics::new());
-        Ok(Self { channels, notification, line, now, limits, memory, metrics })
+        let attempts = Attempts { process, begun: AtomicU64::new(0) };
+        Ok(Self { channels, notification, line, now, limits, memory, attempts, metrics })
     }
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use mainstem_bus::TraceContext;
 use mainstem_bus::nats::ServiceClient;
-use mainstem_domain::notification::{Delivery, Outcome};
+use mainstem_domain::notification::{Delivery, Item, Outcome};
 use mainstem_domain::{ItemId, Refusal, RefusalCode};
 use mainstem_proto::wire::notification as wire;
 use serde::Serialize;
@@ -19,18 +19,22 @@ pub(crate) enum Notification {
 }
 
 impl Notification {
-    /// How the item ended; `None` while it waits.
-    pub(crate) async fn outcome(
+    /// Says that the item is about to be sent, and learns how it stands: whether it has ended, and
+    /// which attempts to reply were begun, this one included.
+    pub(crate) async fn begin(
         &self,
         item: ItemId,
+        attempt: &str,
         trace: &TraceContext,
-    ) -> Result<Option<Outcome>, Refusal> {
-        let request = wire::GetDeliveryRequest { item: item.to_string() };
-        let answer: wire::GetDeliveryResponse = self.call("get-delivery", &request, trace).await?;
+    ) -> Result<Item, Refusal> {
+        let request =
+            wire::BeginDeliveryRequest { item: item.to_string(), attempt: attempt.to_owned() };
+        let answer: wire::BeginDeliveryResponse =
+            self.call("begin-delivery", &request, trace).await?;
         let delivery = answer.delivery.ok_or_else(|| unreadable("delivery: must be set"))?;
         let delivery =
             Delivery::try_from(delivery).map_err(|error| unreadable(&error.to_string()))?;
-        Ok(delivery.item.outcome)
+        Ok(delivery.item)
     }
 
     /// Records how the item ended. If it had ended before, that stands, and this is no error.

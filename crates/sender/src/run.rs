@@ -10,7 +10,6 @@ use crate::Sender;
 use crate::decide::Pause;
 use crate::deliver::{Fate, Held, Work};
 use crate::lanes::{Admission, Lanes};
-use crate::memory::Known;
 
 /// Sends until `shutdown`; then takes no new item and returns when those in hand are let go. Who
 /// drops it before that leaves them to the broker, which hands them out again.
@@ -92,9 +91,6 @@ impl Sender {
     /// The account has enough to do; nothing was tried.
     async fn give_back(&self, item: OutboxItem) -> Finished {
         let id = item.item;
-        if item.attempt <= 1 && self.memory.of(id).is_none() {
-            self.memory.keep(id, Known::NeverReplied);
-        }
         self.metrics.item(item.channel.as_str(), "given_back");
         let delay = Pause::Short.length(id, item.attempt.min(3)).max(Duration::from_millis(500));
         if let Err(error) = item.retry_after(delay).await {

@@ -19,7 +19,14 @@ pub async fn start(process: &Process) -> anyhow::Result<()> {
     let now = Arc::new(move || clock.now());
     let notification = ServiceClient::new(bus.clone(), token);
     let limits = Limits { in_work: config.concurrency, ..Limits::default() };
-    let sender = Sender::new(channels, notification, &config.line_api_url, now, limits)?;
+    let sender = Sender::new(
+        process.instance.clone(),
+        channels,
+        notification,
+        &config.line_api_url,
+        now,
+        limits,
+    )?;
     let outbox = Outbox::open(&bus).await?;
     if let Some(address) = config.health_listen {
         let listener = TcpListener::bind(address)

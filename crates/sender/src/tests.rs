@@ -38,15 +38,21 @@ pub(crate) struct Book(Arc<Mutex<Page>>);
 #[derive(Default)]
 struct Page {
     outcome: Option<Outcome>,
-    refuse_get: VecDeque<RefusalCode>,
+    attempts: Vec<String>,
+    refuse_begin: VecDeque<RefusalCode>,
     refuse_record: VecDeque<RefusalCode>,
 }
 
 impl Book {
     pub(crate) fn call(&self, method: &str, body: &[u8]) -> Result<Bytes, Refusal> {
         let mut page = self.0.lock().unwrap();
-        let refusals =
-            if method == "get-delivery" { &mut page.refuse_get } else { &mut page.refuse_record };
+        let begins = method == "begin-delivery";
+        if begins {
+            // A request that is refused may have been taken all the same.
+            let request: wire::BeginDeliveryRequest = serde_json::from_slice(body).unwrap();
+            page.attempts.push(request.attempt);
+        }
+        let refusals = if begins { &mut page.refuse_begin } else { &mut page.refuse_record };
         if let Some(code) = refusals.pop_front() {
             return Err(Refusal::new(code, "SCRIPTED", "scripted"));
         }
@@ -58,7 +64,8 @@ impl Book {
         }
         let mut delivery = delivery(Way::Push);
         delivery.item.outcome.clone_from(&page.outcome);
-        let answer = wire::GetDeliveryResponse { delivery: Some((&delivery).into()) };
+        delivery.item.attempts.clone_from(&page.attempts);
+        let answer = wire::BeginDeliveryResponse { delivery: Some((&delivery).into()) };
         Ok(serde_json::to_vec(&answer).unwrap().into())
     }
 
@@ -121,7 +128,9 @@ impl Bench {
         let notification = Notification::Memory(book.clone());
         let limits = Limits { call_within: Duration::from_millis(300), ..Limits::default() };
         let channels = Channels::parse(CHANNELS).unwrap();
-        let sender = Sender::with(channels, notification, base, Arc::new(|| NOW), limits).unwrap();
+        let sender =
+            Sender::with("sender".into(), channels, notification, base, Arc::new(|| NOW), limits)
+                .unwrap();
         Self { sender, line, book, _stop: stop.drop_guard() }
     }
 
@@ -144,6 +153,7 @@ fn delivery(way: Way) -> Delivery {
             way,
             texts: vec!["維修完成".to_owned()],
             asked_at: NOW,
+            attempts: Vec::new(),
             outcome: None,
         },
     }
@@ -235,9 +245,25 @@ async fn a_dead_token_becomes_a_push_and_stays_one() {
 #[tokio::test]
 async fn after_a_crash_a_dead_token_may_have_been_used() {
     let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
-    assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
+    bench.book.0.lock().unwrap().attempts.push("another sender's".to_owned());
+    // The broker was killed too, and calls it the first.
+    assert_eq!(bench.handle(reply(), 1).await, Fate::Done);
     assert_eq!(bench.book.outcome(), Some(failed("reply unknown")));
     assert_eq!(bench.paths().len(), 1);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_not_made_has_not_used_the_token() {
+    let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
+    bench.book.0.lock().unwrap().refuse_begin = [RefusalCode::Unavailable].into();
+    assert!(given_back(&bench.handle(reply(), 1).await));
+    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(reply()), 2) };
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(bench.sender.handle(&mut late).await, Fate::Leave);
+    assert_eq!(bench.book.0.lock().unwrap().attempts.len(), 2);
+    assert_eq!(bench.handle(reply(), 3).await, Fate::Done);
+    assert_eq!(bench.paths(), [api::REPLY_PATH, api::PUSH_PATH]);
+    assert_eq!(bench.book.outcome(), Some(Outcome::Sent));
 }
 
 #[tokio::test]
@@ -270,7 +296,7 @@ async fn an_outcome_that_cannot_be_recorded_is_not_sent_for_again() {
 #[tokio::test]
 async fn without_notification_nothing_is_sent() {
     let bench = Bench::new(&[]).await;
-    bench.book.0.lock().unwrap().refuse_get =
+    bench.book.0.lock().unwrap().refuse_begin =
         [RefusalCode::Unavailable, RefusalCode::NotFound, RefusalCode::NotFound].into();
     assert!(given_back(&bench.handle(Way::Push, 1).await));
     assert!(given_back(&bench.handle(Way::Push, 2).await));

@@ -326,13 +326,18 @@ impl Job {
             },
             Script::Items { items, outcome } => {
                 let item = &items.front()?.id;
-                let asked = match outcome {
-                    None => method("GetDelivery", &json!({"item": item})),
-                    Some(outcome) => method("RecordOutcome", &outcome_request(item, outcome)),
-                };
                 // The id of a call without `request_id` is drawn; here it must be the same in
-                // every world.
-                let id = format!("outcome/{item}");
+                // every world, and so must the attempt.
+                let (id, asked) = match outcome {
+                    None => {
+                        let begun = json!({"item": item, "attempt": "one"});
+                        (format!("begin/{item}"), method("BeginDelivery", &begun))
+                    }
+                    Some(outcome) => {
+                        let ended = outcome_request(item, outcome);
+                        (format!("outcome/{item}"), method("RecordOutcome", &ended))
+                    }
+                };
                 Some(Call::once(NotificationMachine::SERVICE, SENDER, &id, asked))
             }
         }

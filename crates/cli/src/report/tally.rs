@@ -309,7 +309,8 @@ impl Tally {
                 }
             }
             notification::Event::AddressLearned { .. }
-            | notification::Event::AddressesMoved { .. } => {}
+            | notification::Event::AddressesMoved { .. }
+            | notification::Event::Begun { .. } => {}
         }
     }
 

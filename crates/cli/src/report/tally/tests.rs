@@ -113,6 +113,7 @@ fn item(way: Way) -> notification::Item {
         way,
         texts: vec!["hi".to_owned()],
         asked_at: At::from_millis(0),
+        attempts: Vec::new(),
         outcome: None,
     }
 }
