@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use mainstem_bus::TraceContext;
 use mainstem_domain::notification::{Delivery, Outcome, Way as ItemWay};
 use mainstem_domain::{ChannelId, ItemId, Refusal, RefusalCode, derive_uuid};
+use mainstem_line::api::Answer;
 use mainstem_proto::wire::notification as wire;
 use tokio::time::Sleep;
 
@@ -81,25 +82,23 @@ impl Sender {
             return self.record(work, outcome, &trace).await;
         }
         let attempt = self.attempts.next();
-        let begun = match self.notification.begin(work.item, &attempt, &trace).await {
+        match self.notification.begin(work.item, &attempt, &trace).await {
             Ok(item) if item.outcome.is_some() => {
                 self.memory.forget(work.item);
                 return self.count(work, "settled_before", Fate::Done);
             }
-            Ok(item) => item.attempts,
+            Ok(_) => {}
             // It may stand there as begun all the same.
             Err(refusal) => {
                 self.memory.unused(work.item, attempt);
                 return self.refused(work, &refusal);
             }
-        };
+        }
         if work.held.too_long() {
             self.memory.unused(work.item, attempt);
             return self.count(work, "held_too_long", Fate::Leave);
         }
-        let earlier = begun.iter().filter(|begun| **begun != attempt);
-        let first = self.memory.all_unused(work.item, earlier);
-        match self.send(work, &delivery, trace, first).await {
+        match self.send(work, &delivery, &attempt, trace).await {
             Ok(outcome) => self.record(work, outcome, &trace).await,
             Err(pause) => {
                 self.memory.unused(work.item, attempt);
@@ -114,8 +113,8 @@ impl Sender {
         &self,
         work: &Work,
         delivery: &Delivery,
+        attempt: &str,
         trace: TraceContext,
-        first: bool,
     ) -> Result<Outcome, Pause> {
         if (self.now)().since(delivery.item.asked_at) > GIVE_UP_AFTER {
             return Ok(Outcome::Failed { reason: "not sent within 23 h".to_owned() });
@@ -133,11 +132,13 @@ impl Sender {
             self.line.push(user, retry_key, &sending).await
         };
         let next = match &delivery.item.way {
-            ItemWay::Push => self.next(work, Way::Push, first, push().await),
+            ItemWay::Push => self.next(work, Way::Push, true, push().await),
             ItemWay::Reply { token } => {
                 let heard = self.line.reply(token, &sending).await;
+                let dead = heard == Heard::Answer(Answer::InvalidReplyToken);
+                let first = !dead || self.nobody_replied(work, attempt, &trace).await?;
                 match self.next(work, Way::Reply, first, heard) {
-                    Next::PushInstead => self.next(work, Way::Push, first, push().await),
+                    Next::PushInstead => self.next(work, Way::Push, true, push().await),
                     next @ (Next::Record(_) | Next::GiveBack(_)) => next,
                 }
             }
@@ -151,6 +152,22 @@ impl Sender {
             Next::PushInstead => Err(Pause::Short),
             Next::GiveBack(pause) => Err(pause),
         }
+    }
+
+    /// Whether no attempt can have used the token that LINE has just called dead. Asked only then:
+    /// who began before may have used it, and who begins later cannot.
+    async fn nobody_replied(
+        &self,
+        work: &Work,
+        attempt: &str,
+        trace: &TraceContext,
+    ) -> Result<bool, Pause> {
+        let item = self.notification.begin(work.item, attempt, trace).await.map_err(|refusal| {
+            tracing::warn!(item = %work.item, %refusal, "notification does not say who began");
+            Pause::Short
+        })?;
+        let others = item.attempts.iter().filter(|begun| *begun != attempt);
+        Ok(item.outcome.is_none() && self.memory.all_unused(work.item, others))
     }
 
     fn next(&self, work: &Work, way: Way, first: bool, heard: Heard) -> Next {

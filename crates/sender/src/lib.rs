@@ -16,9 +16,9 @@
 //!
 //! An item comes back after a crash, from whichever sender had it. Then a push has LINE's retry
 //! key, and a reply its token, which LINE takes once: neither reaches a person twice. That a token was
-//! refused means nothing was said with it only if no earlier attempt can have used it; which attempts
-//! were begun stands in notification's ledger, because the broker forgets its count of deliveries
-//! when it is killed. What is not
+//! refused means nothing was said with it only if no attempt that was begun before can have used it;
+//! which were begun stands in notification's ledger, because the broker forgets its count of
+//! deliveries when it is killed. What is not
 //! sent after 23 h fails, because LINE forgets retry keys after 24 h.
 //!
 //! Invariant: no item is taken off before its outcome is recorded, and no log, metric or reason

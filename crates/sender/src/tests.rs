@@ -39,8 +39,10 @@ pub(crate) struct Book(Arc<Mutex<Page>>);
 struct Page {
     outcome: Option<Outcome>,
     attempts: Vec<String>,
-    refuse_begin: VecDeque<RefusalCode>,
-    refuse_record: VecDeque<RefusalCode>,
+    /// Begun by another sender, right after the next call.
+    meanwhile: Option<String>,
+    refuse_begin: VecDeque<Option<RefusalCode>>,
+    refuse_record: VecDeque<Option<RefusalCode>>,
 }
 
 impl Book {
@@ -50,13 +52,15 @@ impl Book {
         if begins {
             // A request that is refused may have been taken all the same.
             let request: wire::BeginDeliveryRequest = serde_json::from_slice(body).unwrap();
-            page.attempts.push(request.attempt);
+            if !page.attempts.contains(&request.attempt) {
+                page.attempts.push(request.attempt);
+            }
         }
         let refusals = if begins { &mut page.refuse_begin } else { &mut page.refuse_record };
-        if let Some(code) = refusals.pop_front() {
+        if let Some(Some(code)) = refusals.pop_front() {
             return Err(Refusal::new(code, "SCRIPTED", "scripted"));
         }
-        if method == "record-outcome" {
+        if !begins {
             let request: wire::RecordOutcomeRequest = serde_json::from_slice(body).unwrap();
             let outcome =
                 mainstem_proto::notification::parse_outcome(request.state, request.reason);
@@ -65,6 +69,8 @@ impl Book {
         let mut delivery = delivery(Way::Push);
         delivery.item.outcome.clone_from(&page.outcome);
         delivery.item.attempts.clone_from(&page.attempts);
+        let meanwhile = page.meanwhile.take();
+        page.attempts.extend(meanwhile);
         let answer = wire::BeginDeliveryResponse { delivery: Some((&delivery).into()) };
         Ok(serde_json::to_vec(&answer).unwrap().into())
     }
@@ -253,9 +259,30 @@ async fn after_a_crash_a_dead_token_may_have_been_used() {
 }
 
 #[tokio::test]
+async fn who_began_while_this_sender_slept_may_have_used_the_token() {
+    let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
+    bench.book.0.lock().unwrap().meanwhile = Some("another sender's".to_owned());
+    assert_eq!(bench.handle(reply(), 1).await, Fate::Done);
+    assert_eq!(bench.book.outcome(), Some(failed("reply unknown")));
+    assert_eq!(bench.paths(), [api::REPLY_PATH]);
+}
+
+#[tokio::test]
+async fn a_dead_token_waits_for_who_knows_whether_it_was_used() {
+    let dead = (400, api::INVALID_REPLY_TOKEN);
+    let bench = Bench::new(&[dead, dead]).await;
+    bench.book.0.lock().unwrap().refuse_begin = [None, Some(RefusalCode::Unavailable)].into();
+    assert!(given_back(&bench.handle(reply(), 1).await));
+    assert_eq!(bench.book.outcome(), None);
+    assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
+    assert_eq!(bench.paths(), [api::REPLY_PATH, api::REPLY_PATH, api::PUSH_PATH]);
+    assert_eq!(bench.book.outcome(), Some(Outcome::Sent));
+}
+
+#[tokio::test]
 async fn an_attempt_that_was_not_made_has_not_used_the_token() {
     let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
-    bench.book.0.lock().unwrap().refuse_begin = [RefusalCode::Unavailable].into();
+    bench.book.0.lock().unwrap().refuse_begin = [Some(RefusalCode::Unavailable)].into();
     assert!(given_back(&bench.handle(reply(), 1).await));
     let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(reply()), 2) };
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -285,7 +312,7 @@ async fn lines_words_are_kept_without_the_person() {
 async fn an_outcome_that_cannot_be_recorded_is_not_sent_for_again() {
     let bench = Bench::new(&[]).await;
     bench.book.0.lock().unwrap().refuse_record =
-        [RefusalCode::Unavailable, RefusalCode::PermissionDenied].into();
+        [RefusalCode::Unavailable, RefusalCode::PermissionDenied].map(Some).into();
     assert!(given_back(&bench.handle(reply(), 1).await));
     assert_eq!(bench.book.outcome(), None);
     assert_eq!(bench.handle(reply(), 2).await, Fate::Done);
@@ -297,7 +324,7 @@ async fn an_outcome_that_cannot_be_recorded_is_not_sent_for_again() {
 async fn without_notification_nothing_is_sent() {
     let bench = Bench::new(&[]).await;
     bench.book.0.lock().unwrap().refuse_begin =
-        [RefusalCode::Unavailable, RefusalCode::NotFound, RefusalCode::NotFound].into();
+        [RefusalCode::Unavailable, RefusalCode::NotFound, RefusalCode::NotFound].map(Some).into();
     assert!(given_back(&bench.handle(Way::Push, 1).await));
     assert!(given_back(&bench.handle(Way::Push, 2).await));
     let fate = bench.handle(Way::Push, 10).await;
