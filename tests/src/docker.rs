@@ -13,15 +13,15 @@ use tempfile::TempDir;
 use crate::page::{Shell, put};
 use crate::tools::{passed_over, runs, workspace};
 
-/// Every program of the image, and the package that it is built from.
-const PROGRAMS: [(&str, &str); 7] = [
-    ("mainstem", "mainstem-cli"),
-    ("mainstem-identity-merge", "mainstem-identity-merge"),
-    ("mainstem-routing", "mainstem-routing"),
-    ("mainstem-notification", "mainstem-notification"),
-    ("mainstem-ingress", "mainstem-ingress"),
-    ("mainstem-sender", "mainstem-sender"),
-    ("mainstem-line-sandbox", "mainstem-line-sandbox"),
+/// Every program of the image.
+const PROGRAMS: [&str; 7] = [
+    "mainstem",
+    "mainstem-identity-merge",
+    "mainstem-routing",
+    "mainstem-notification",
+    "mainstem-ingress",
+    "mainstem-sender",
+    "mainstem-line-sandbox",
 ];
 
 /// An engine that answers: this machine's, or one of the test's own, which ends with it.
@@ -265,7 +265,9 @@ pub fn programs(service: &Path) -> TempDir {
     let folder = service.parent().expect("a folder of programs");
     let cargo = crate::tools::variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let mut build = Command::new(cargo);
-    build.arg("build").args(PROGRAMS.iter().flat_map(|(_, package)| ["--package", *package]));
+    // Of the whole workspace, as the tests are: nothing is compiled a second time with fewer features.
+    build.args(["build", "--workspace"]);
+    build.args(PROGRAMS.iter().flat_map(|program| ["--bin", *program]));
     if folder.file_name().is_some_and(|profile| profile == "release") {
         build.arg("--release");
     }
@@ -273,7 +275,7 @@ pub fn programs(service: &Path) -> TempDir {
         build.current_dir(workspace()).stdin(Stdio::null()).status().expect("cargo starts");
     assert!(status.success(), "the programs are not built");
     let copies = TempDir::new().expect("a folder");
-    for (program, _) in PROGRAMS {
+    for program in PROGRAMS {
         let (from, to) = (folder.join(program), copies.path().join(program));
         if !runs(Command::new("strip").arg("-o").arg(&to).arg(&from)) {
             fs::copy(&from, &to).expect("copies");

@@ -4,6 +4,7 @@ use crate::process;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use std::ops::Range;
+use std::process::Command;
 
 pub(crate) const BEGIN: &str = "<!-- flow:begin -->";
 pub(crate) const END: &str = "<!-- flow:end -->";
@@ -22,9 +23,8 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Result<()> {
 
 /// The table as the `mainstem` binary prints it.
 pub(crate) fn table(workspace: &Workspace) -> Result<String> {
-    let mut flow = process::cargo();
-    flow.args(["run", "--quiet", "--package", "mainstem-cli", "--", "flow"]);
-    process::capture(flow.current_dir(&workspace.root))
+    workspace.build(&["mainstem"], "debug")?;
+    process::capture(Command::new(workspace.binary("mainstem", "debug")).arg("flow"))
 }
 
 /// The part of the README that the table owns, or `None` when the markers are missing or in the wrong order.

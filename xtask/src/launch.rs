@@ -34,17 +34,11 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
         let server = nats_server::find(workspace)?;
-        let mut build = process::cargo();
-        build.args(["build", "--package", "mainstem-cli", "--package", "mainstem-line-sandbox"]);
-        if self.release {
-            build.arg("--release");
-        }
-        process::run_on_stderr(build.current_dir(&workspace.root))?;
-
         let profile = if self.release { "release" } else { "debug" };
-        let mut demo = Command::new(workspace.binary("mainstem-cli", profile)?);
+        workspace.build(&["mainstem", "mainstem-line-sandbox"], profile)?;
+        let mut demo = Command::new(workspace.binary("mainstem", profile));
         demo.arg("demo").arg("--nats-server").arg(server);
-        demo.arg("--sandbox").arg(workspace.binary("mainstem-line-sandbox", profile)?);
+        demo.arg("--sandbox").arg(workspace.binary("mainstem-line-sandbox", profile));
         if self.json {
             demo.arg("--json");
         }
@@ -117,10 +111,8 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
         let server = nats_server::find(workspace)?;
-        let mut build = process::cargo();
-        build.args(["build", "--release", "--package", "mainstem-tests", "--bins"]);
-        process::run_on_stderr(build.current_dir(&workspace.root))?;
-        let mut bench = Command::new(workspace.binary_named("bench", "release"));
+        workspace.build(&["bench", "service"], "release")?;
+        let mut bench = Command::new(workspace.binary("bench", "release"));
         bench.env(nats_server::VARIABLE, server);
         if self.arguments.first().is_none_or(|first| first.starts_with('-')) {
             bench.arg("path");

@@ -18,19 +18,12 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    targets: Vec<Target>,
 }
 
 /// One declared dependency of any kind: normal, build or dev.
 #[derive(Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
 }
 
 impl Workspace {
@@ -46,23 +39,21 @@ impl Workspace {
         self.target_directory.join("tools")
     }
 
-    /// Where cargo puts the binary of this name.
-    pub(crate) fn binary_named(&self, name: &str, profile: &str) -> PathBuf {
-        self.target_directory.join(profile).join(name)
+    /// Builds these binaries, with the features that the whole workspace has: with those of their own packages alone, half
+    /// of it would be compiled a second time for the tests.
+    pub(crate) fn build(&self, binaries: &[&str], profile: &str) -> Result<()> {
+        let mut build = process::cargo();
+        build.args(["build", "--workspace"]);
+        build.args(binaries.iter().flat_map(|binary| ["--bin", *binary]));
+        if profile == "release" {
+            build.arg("--release");
+        }
+        process::run_on_stderr(build.current_dir(&self.root))
     }
 
-    /// Where cargo puts the binary of a package that has exactly one.
-    pub(crate) fn binary(&self, package: &str, profile: &str) -> Result<PathBuf> {
-        let target = self
-            .packages
-            .iter()
-            .filter(|candidate| candidate.name == package)
-            .flat_map(|package| &package.targets)
-            .find(|target| target.kind.iter().any(|kind| kind == "bin"))
-            .with_context(|| {
-                format!("package {package} has no binary; add a `[[bin]]` to its Cargo.toml")
-            })?;
-        Ok(self.binary_named(&target.name, profile))
+    /// Where cargo puts a binary.
+    pub(crate) fn binary(&self, name: &str, profile: &str) -> PathBuf {
+        self.target_directory.join(profile).join(name)
     }
 
     /// A path as people write it: relative to the root.

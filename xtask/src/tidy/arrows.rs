@@ -104,7 +104,6 @@ mod tests {
             "name": name,
             "manifest_path": "Cargo.toml",
             "dependencies": dependencies.iter().map(|name| serde_json::json!({"name": name})).collect::<Vec<_>>(),
-            "targets": [],
         });
         let package = serde_json::from_value(package).unwrap();
         let manifest = "[dependencies]\nmainstem-sender.workspace = true\n";
