@@ -92,7 +92,7 @@ async fn create(deployment: &Deployment, customers: usize) -> anyhow::Result<()>
         }
     });
     publish.buffered(UNDER_WAY).try_collect::<()>().await?;
-    let mut look = tokio::time::interval(Duration::from_secs(1));
+    let mut look = tokio::time::interval(Duration::from_secs(5));
     for (service, stream) in LAST_READERS {
         loop {
             look.tick().await;
