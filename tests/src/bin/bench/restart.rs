@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
-use mainstem_bus::TraceContext;
-use mainstem_bus::nats::{Inbound, InboundMessage};
+use mainstem_bus::nats::{Inbound, InboundMessage, Log};
+use mainstem_bus::{Position, TraceContext};
 use mainstem_domain::At;
 use mainstem_tests::deployment::{Deployment, Service, eventually};
 use mainstem_tests::users;
@@ -25,7 +25,7 @@ pub(crate) struct Figures {
 }
 
 const DECIDERS: [&str; 3] = ["identity-merge", "routing", "notification"];
-/// Who reads what; what was read is stored before its reader says so.
+/// Who reads what, in this order: a stream ends when all who write it have read theirs.
 const LAST_READERS: [(&str, &str); 3] =
     [("identity-merge", "INBOUND"), ("routing", "CUSTOMER"), ("notification", "CUSTOMER")];
 const UNDER_WAY: usize = 256;
@@ -96,18 +96,20 @@ async fn create(deployment: &Deployment, customers: usize) -> anyhow::Result<()>
     for (service, stream) in LAST_READERS {
         loop {
             look.tick().await;
+            let (last, _) =
+                Log::open(&deployment.bus, stream, Position::default()).await?.end().await?;
             let answer = deployment.call("operator", service, "get-status", json!({})).await;
             let status = answer.map_err(|refusal| anyhow::anyhow!("{service}: {refusal}"))?;
-            if read(&status, stream) >= customers {
+            if read(&status, stream) >= last {
                 break;
             }
-            eprintln!("{service} has read {} of {stream}", read(&status, stream));
+            eprintln!("{service} has read {} of {last} from {stream}", read(&status, stream));
         }
     }
     Ok(())
 }
 
-fn read(status: &Value, stream: &str) -> usize {
+fn read(status: &Value, stream: &str) -> u64 {
     let positions = status["positions"].as_array().into_iter().flatten();
     let sequence = positions
         .filter(|position| position["stream"] == stream)
