@@ -101,6 +101,23 @@ slug!(
     "queue"
 );
 
+slug!(
+    /// What an attribute of a person says, e.g. `name`, `given-name`, `family-name`,
+    /// `birth-date`, `city`, `language`.
+    AttributeName,
+    "attribute"
+);
+slug!(
+    /// By which means somebody can be told something, e.g. `line`, `email`, `sms`, `phone`.
+    Means,
+    "means"
+);
+slug!(
+    /// What somebody may be told something for, e.g. `marketing`.
+    Purpose,
+    "purpose"
+);
+
 /// Ids that deciders derive: a letter for the kind and 16 characters of Crockford base 32, which
 /// is 80 bits of a SHA-256 over what the id stands for. The same input gives the same id on every
 /// run, so a crash between deciding and storing cannot give one thing two ids.

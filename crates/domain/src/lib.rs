@@ -24,7 +24,7 @@ pub mod routing;
 pub use at::At;
 pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
-    BrandId, CaseId, ChannelId, ConflictId, CustomerId, EventId, IdError, ItemId, QueueId, StoreId,
-    SuggestionId, derive_uuid,
+    AttributeName, BrandId, CaseId, ChannelId, ConflictId, CustomerId, EventId, IdError, ItemId,
+    Means, Purpose, QueueId, StoreId, SuggestionId, derive_uuid,
 };
 pub use refusal::{Refusal, RefusalCode, Violation};

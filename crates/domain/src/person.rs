@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::configuration::Mode;
 use crate::identifier::Identifier;
-use crate::{At, BrandId, ChannelId, EventId, StoreId};
+use crate::{At, AttributeName, BrandId, ChannelId, EventId, Means, Purpose, StoreId};
 
 /// One event of one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,43 @@ pub struct ChannelEvent {
     pub received_at: At,
     /// The right to answer it for free, if it has one.
     pub reply_token: Option<String>,
+    /// What it says about the person; each name once.
+    pub attributes: Vec<Attribute>,
+    /// What the person allowed or refused by it; each channel and purpose once.
+    pub consents: Vec<Consent>,
+}
+
+/// Something that an event says about its person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Attribute {
+    /// What it is, e.g. `birth-date`.
+    pub name: AttributeName,
+    /// Its value as the source wrote it: 1 to 256 characters, none of them a control character.
+    pub value: String,
+    /// Told by the source that owns attributes of this name; otherwise only asserted.
+    pub verified: bool,
+}
+
+/// Whether a person wants to hear something somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Consent {
+    /// By which means, e.g. `line` or `email`.
+    pub means: Means,
+    /// What for, e.g. `marketing`.
+    pub purpose: Purpose,
+    /// Yes or no.
+    pub answer: Answer,
+}
+
+/// What a person answered when asked for a consent. Who never answered is unknown, which is less
+/// than either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Yes.
+    Granted,
+    /// No. Stricter than yes.
+    Refused,
 }
 
 /// One identifier that an event carried.

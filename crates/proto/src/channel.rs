@@ -2,11 +2,16 @@
 
 use mainstem_domain::configuration::Mode;
 use mainstem_domain::identifier::Identifier;
-use mainstem_domain::person::{Act, Address, Business, ChannelEvent, Sighting};
+use mainstem_domain::person::{
+    Act, Address, Answer, Attribute, Business, ChannelEvent, Consent, Sighting,
+};
 
 use crate::error::FieldError;
 use crate::field::{parse_id, parse_optional, parse_time};
 use crate::wire::channel as wire;
+
+/// How many characters the value of an attribute can have.
+pub const ATTRIBUTE_AT_MOST: usize = 256;
 
 /// An event as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
     let sightings: Vec<Sighting> = event
         .identifiers
         .into_iter()
-        .filter_map(|wire::Sighting { identifier, verified }| {
+        .filter_map(|wire::Sighting { identifier, verified, .. }| {
             Some(Sighting { identifier: identifier.parse().ok()?, verified })
         })
         .collect();
@@ -51,8 +56,29 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
         occurred_at: parse_time("occur_time", event.occur_time)?,
         received_at: parse_time("receive_time", event.receive_time)?,
         reply_token: Some(event.reply_token).filter(|token| !token.is_empty()),
+        attributes: event.attributes.into_iter().filter_map(attribute_from).collect(),
+        consents: event.consents.into_iter().filter_map(consent_from).collect(),
     };
     Ok(Read { event, unreadable_identifiers })
+}
+
+/// As with identifiers: one that cannot be read does not fail the event.
+fn attribute_from(attribute: wire::Attribute) -> Option<Attribute> {
+    let wire::Attribute { name, value, verified } = attribute;
+    let fits = (1..=ATTRIBUTE_AT_MOST).contains(&value.chars().count())
+        && !value.chars().any(char::is_control);
+    fits.then_some(())?;
+    Some(Attribute { name: name.parse().ok()?, value, verified })
+}
+
+fn consent_from(consent: wire::Consent) -> Option<Consent> {
+    let answer = match consent.answer() {
+        wire::ConsentAnswer::Granted => Answer::Granted,
+        wire::ConsentAnswer::Refused => Answer::Refused,
+        wire::ConsentAnswer::Unspecified => return None,
+    };
+    let wire::Consent { means, purpose, .. } = consent;
+    Some(Consent { means: means.parse().ok()?, purpose: purpose.parse().ok()?, answer })
 }
 
 /// A mode as it was read.

@@ -172,7 +172,11 @@ fn evidence_to(evidence: &Evidence) -> wire::Evidence {
 }
 
 fn sighting_to(sighting: &Sighting) -> channel::Sighting {
-    channel::Sighting { identifier: sighting.identifier.to_string(), verified: sighting.verified }
+    channel::Sighting {
+        identifier: sighting.identifier.to_string(),
+        verified: sighting.verified,
+        extension: String::new(),
+    }
 }
 
 impl From<&Profile> for wire::Customer {

@@ -410,7 +410,7 @@ proptest! {
             id, channel, store, brand,
             identifiers: texts
                 .into_iter()
-                .map(|identifier| wire::channel::Sighting { identifier, verified: false })
+                .map(|identifier| wire::channel::Sighting { identifier, ..Default::default() })
                 .collect(),
             occur_time: time(0),
             receive_time: time(1),

@@ -240,6 +240,8 @@ fn samples() -> Vec<(ChannelEvent, ChannelKind)> {
                 occurred_at: at,
                 received_at: at,
                 reply_token: None,
+                attributes: Vec::new(),
+                consents: Vec::new(),
             };
             Some((event, kind))
         })

@@ -209,6 +209,8 @@ mod tests {
                 occurred_at: At::from_millis(0),
                 received_at: At::from_millis(0),
                 reply_token: None,
+                attributes: Vec::new(),
+                consents: Vec::new(),
             };
             config.rule_for(&event).map(|rule| rule.name.as_str())
         };

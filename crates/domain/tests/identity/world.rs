@@ -132,6 +132,8 @@ pub(crate) fn inbound(event: &str, channel: u8, sightings: Vec<(Identifier, bool
         occurred_at: At::default(),
         received_at: At::default(),
         reply_token: None,
+        attributes: Vec::new(),
+        consents: Vec::new(),
     })
 }
 

@@ -145,6 +145,8 @@ pub(crate) fn event(id: &str, act: Act, at: At) -> ChannelEvent {
         occurred_at: at,
         received_at: at,
         reply_token: None,
+        attributes: Vec::new(),
+        consents: Vec::new(),
     }
 }
 

@@ -62,12 +62,18 @@ fn an_event_becomes_a_message_that_reads_back() {
         store: "store-07".to_owned(),
         brand: String::new(),
         act: Some(wire::channel_event::Act::Text("手錶壞了 ⌚".to_owned())),
-        identifiers: vec![wire::Sighting { identifier: "line:p1:U1".to_owned(), verified: true }],
+        identifiers: vec![wire::Sighting {
+            identifier: "line:p1:U1".to_owned(),
+            verified: true,
+            extension: String::new(),
+        }],
         occur_time: read.occur_time,
         receive_time: read.receive_time,
         reply_token: "r1".to_owned(),
         raw: Some(serde_json::from_str(event).unwrap()),
         mode: 0,
+        attributes: Vec::new(),
+        consents: Vec::new(),
     };
     assert_eq!(read, expected);
     let domain = mainstem_proto::channel::decode(read).unwrap().event;

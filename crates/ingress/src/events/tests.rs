@@ -94,8 +94,11 @@ fn a_structured_event_becomes_a_message_that_reads_back() {
     let read = body_of(&accepted);
     let act = wire::channel_event::Act::Business(wire::BusinessAct::OrderPlaced.into());
     assert_eq!(read.act, Some(act));
-    let sighting =
-        |identifier: &str, verified| wire::Sighting { identifier: identifier.to_owned(), verified };
+    let sighting = |identifier: &str, verified| wire::Sighting {
+        identifier: identifier.to_owned(),
+        verified,
+        extension: String::new(),
+    };
     let expected = [sighting("member:M1", true), sighting("phone:+886912345678", false)];
     assert_eq!(read.identifiers, expected, "the directory says what the shop owns");
     assert_eq!(read.raw, Some(serde_json::from_value(order()).unwrap()));
