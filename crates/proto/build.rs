@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let files: Vec<PathBuf> =
-        ["channel", "engine", "identity", "ingest", "notification", "routing"]
+        ["channel", "custody", "engine", "identity", "ingest", "notification", "routing"]
             .iter()
             .map(|area| root.join(format!("mainstem/{area}/v1/{area}.proto")))
             .collect();
@@ -21,11 +21,12 @@ fn main() -> anyhow::Result<()> {
 
     let mut config = tonic_prost_build::Config::new();
     config.compile_well_known_types().extern_path(".google.protobuf", "::pbjson_types");
-    config.bytes(["."]);
+    config.bytes(["."]).btree_map(["."]);
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     pbjson_build::Builder::new()
         .register_descriptors(&encoded)?
         .ignore_unknown_fields()
+        .btree_map(["."])
         .build(&[".mainstem"])?;
     Ok(())
 }

@@ -147,12 +147,13 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
     value
 }
 
-/// The records of a ledger that count, and how many do not.
+/// The records of a ledger that count, and how many do not. Copies of moved ones are neither: the
+/// original was counted, or deleted.
 #[must_use]
 pub fn counted(messages: Vec<Stored>) -> (Vec<Stored>, usize) {
     let all = messages.len();
     let mut epoch = Epoch::default();
-    let counted: Vec<_> = messages
+    let mut counted: Vec<_> = messages
         .into_iter()
         .filter(|message| {
             let record = &message.record;
@@ -161,6 +162,7 @@ pub fn counted(messages: Vec<Stored>) -> (Vec<Stored>, usize) {
         })
         .collect();
     let void = all - counted.len();
+    counted.retain(|message| !message.record.is_moved());
     (counted, void)
 }
 
@@ -214,6 +216,8 @@ impl Deployment {
             ("INGRESS__GRPC_LISTEN", any),
             ("INGRESS__CHANNELS_FILE", file("channels.toml")),
             ("INGRESS__HANDLE_KEY", "a handle key of at least thirty-two bytes".to_owned()),
+            ("ERASURE__KEY", "an erasure key of at least thirty-two bytes".to_owned()),
+            ("ERASURE__TOKEN", "token-service".to_owned()),
             ("SENDER__CHANNELS_FILE", file("channels.toml")),
             ("SENDER__TOKEN", "token-service".to_owned()),
         ]

@@ -130,7 +130,9 @@ impl Operator {
                 "ingress" => &["channels", "handle_key", "nats_ingress"],
                 "sender" => &["channels", "nats_sender", "token_sender"],
                 "sandbox" => &["channels"],
-                "identity-merge" => &["callers", "nats_identity-merge"],
+                "identity-merge" => {
+                    &["callers", "erasure_key", "nats_identity-merge", "token_erasure"]
+                }
                 "routing" => &["callers", "nats_routing"],
                 "notification" => &["callers", "nats_notification"],
                 _ => continue,

@@ -69,7 +69,7 @@ async fn events_tie_and_what_is_in_doubt_waits_for_people() {
     let Some(deployment) = Deployment::start(SERVICE).await else { return };
     let mut service: Service = deployment.service("identity-merge");
     for (id, identifiers) in [
-        ("e1", &["member:1", "email:a@example.com"][..]),
+        ("e1", &["member:1", "?email:a@example.com"][..]),
         ("e2", &["external:receipt:7"]),
         // Merge; then a chain of it.
         ("e3", &["member:1", "external:receipt:7", "phone:+886912345678"]),
@@ -77,7 +77,7 @@ async fn events_tie_and_what_is_in_doubt_waits_for_people() {
         ("e5", &["cookie:c", "?phone:+886912345678"]),
         ("e6", &["cookie:d"]),
         ("e7", &["cookie:d", "?phone:+886912345678"]),
-        ("e8", &["?phone:0912345678", "member:NULL"]),
+        ("e8", &["?phone:09123456", "member:NULL"]),
     ] {
         publish(&deployment, id, identifiers).await;
     }

@@ -63,9 +63,9 @@ async fn the_same_rules_differ_nowhere_and_others_do_and_the_doctor_agrees() {
     }
     let examined = eventually("a snapshot of each", async || {
         let examined = [
-            diagnose::<IdentityMachine>(bus).await.expect("examines"),
-            diagnose::<RoutingMachine>(bus).await.expect("examines"),
-            diagnose::<NotificationMachine>(bus).await.expect("examines"),
+            Box::pin(diagnose::<IdentityMachine>(bus)).await.expect("examines"),
+            Box::pin(diagnose::<RoutingMachine>(bus)).await.expect("examines"),
+            Box::pin(diagnose::<NotificationMachine>(bus)).await.expect("examines"),
         ];
         examined.iter().all(|diagnosis| diagnosis.snapshot.is_some()).then_some(examined)
     })

@@ -168,7 +168,7 @@ async fn a_restored_ledger_is_folded_without_the_snapshots_of_the_lost_one() {
     let identity = deployment.service("identity-merge");
     publish(&deployment, 20, 60).await;
     assert!(identity.log().contains("snapshot of another ledger"), "{}", identity.log());
-    let found = diagnose::<IdentityMachine>(&deployment.bus).await.unwrap();
+    let found = Box::pin(diagnose::<IdentityMachine>(&deployment.bus)).await.unwrap();
     assert!(found.equal, "{found:?}");
     assert_eq!(found.bad_snapshots, 0, "they were taken away");
     // Killed before it leaves a snapshot of its own, it folds what is there.

@@ -102,8 +102,8 @@ impl Test {
 
 #[derive(clap::Args)]
 pub(crate) struct Bench {
-    /// `ledger` measures the ledger alone; without it the whole path is measured. Then flags of the load driver, for
-    /// example `--json`
+    /// `ledger` measures the ledger alone, `identity` the rules of identity-merge in memory, `linkage FILE` how well they
+    /// join records of one person; without a name the whole path is measured. Then flags, for example `--json`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

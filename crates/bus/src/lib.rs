@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod custody;
 pub mod engine;
 mod machine;
 pub mod nats;
@@ -17,8 +18,9 @@ pub mod record;
 pub mod topology;
 mod trace;
 
+pub use custody::{Chore, Counts, Keeper};
 pub use machine::{
-    Call, Draft, EventOf, InputOf, Machine, Method, StateOf, Upstream, need_whole_scope,
+    Call, Draft, EventOf, Gauge, InputOf, Machine, Method, StateOf, Upstream, need_whole_scope,
     no_such_method, read_request,
 };
 pub use positions::{Epoch, NoPositions, Position, Positions};

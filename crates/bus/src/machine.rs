@@ -5,6 +5,7 @@ use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::{Decider, Refusal, RefusalCode};
 use serde::de::DeserializeOwned;
 
+use crate::custody::{Chore, Counts, Keeper};
 use crate::record::{Stored, Unreadable};
 
 /// A stream that a decider reads.
@@ -66,6 +67,61 @@ pub trait Machine: Send + Sync + 'static {
         request_id: &str,
         body: &[u8],
     ) -> Result<Call<InputOf<Self>>, Refusal>;
+
+    /// How much there is of what operators watch. Asked for several times a second.
+    #[must_use]
+    fn gauges(state: &StateOf<Self>) -> Vec<Gauge> {
+        let _ = state;
+        Vec::new()
+    }
+
+    /// The jobs that are open: what is to be moved or erased in the ledger. In a fixed order, each
+    /// under a name of its own, from the record that opens it until the one that
+    /// [`chore_done`](Self::chore_done) leads to. Asked for after every event, so it must cost no
+    /// more than a look at how many there are.
+    #[must_use]
+    fn chores(state: &StateOf<Self>) -> Vec<Chore> {
+        let _ = state;
+        Vec::new()
+    }
+
+    /// Whose a record is, when its customer was split. Some time may have gone by since: the one it
+    /// belongs to may have been forgotten, and then it is nobody's.
+    #[must_use]
+    fn keeper_of(state: &StateOf<Self>, message: &Stored) -> Keeper {
+        let _ = (state, message);
+        Keeper::Stays
+    }
+
+    /// What a record that was moved under its owner says again. Its original was folded before, or
+    /// never will be, because it is deleted; so what the event does must do nothing when it was
+    /// done.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn moved(message: &Stored) -> Result<Option<EventOf<Self>>, Unreadable> {
+        let _ = message;
+        Ok(None)
+    }
+
+    /// The command that ends a job, whose last record is deleted; `counts` says how many were at
+    /// each place.
+    #[must_use]
+    fn chore_done(job: &str, counts: Counts) -> Option<InputOf<Self>> {
+        let _ = (job, counts);
+        None
+    }
+}
+
+/// How much there is of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// The metric's name, e.g. `mainstem.identity.customers`.
+    pub name: &'static str,
+    /// How much.
+    pub value: u64,
+    /// A warning for operators whenever it rises.
+    pub alert: Option<&'static str>,
 }
 
 /// The state of a machine's decider.

@@ -95,18 +95,35 @@ fn decider(service: &'static str, ledger: &str) -> User {
         spec.into_iter().flat_map(|spec| spec.subjects).map(|subject| (*subject).to_owned()),
     );
     user.look(ledger);
-    let upstreams: &[&str] = match service {
-        "identity-merge" => &[INBOUND],
-        "routing" => &[topology::CUSTOMER],
-        _ => &[topology::CUSTOMER, ROUTING],
-    };
-    for upstream in upstreams {
+    for upstream in topology::upstreams_of(service) {
         user.look(upstream);
+    }
+    if service == "identity-merge" {
+        // It tells a customer's whole journey, and asks for open cases before it forgets somebody.
+        for ledger in [ROUTING, topology::NOTIFICATION] {
+            user.api(ledger, &["STREAM.INFO", "DIRECT.GET"]);
+        }
+        user.publish.push(topology::endpoint_subject("routing", "list-cases"));
+    }
+    if service != "identity-merge" {
+        // It says when it has forgotten somebody.
+        user.publish.push(topology::endpoint_subject("identity-merge", "report-erasure"));
     }
     if service == "routing" {
         // Its queue keeper sees what is on offer, and takes off what is not on offer any more.
         user.api(QUEUES, &["STREAM.INFO", "STREAM.PURGE"]);
         user.subscribe.push(topology::ALL_CASES.to_owned());
+    }
+    // Its custodian deletes what stands under the wrong customer, or of one who is forgotten.
+    // It moves nothing that a service downstream has not read, which the newest record there tells.
+    for (_, downstream) in topology::readers_of(ledger) {
+        user.publish.push(format!("$JS.API.STREAM.MSG.GET.{downstream}"));
+    }
+    let snapshots = topology::snapshots(service);
+    user.remove(ledger);
+    user.remove(&topology::bucket_stream(&snapshots));
+    if service == "identity-merge" {
+        user.remove(INBOUND);
     }
     user.publish.push(topology::dead_subject(service));
     let forward = topology::forward_subject(service);
@@ -115,7 +132,7 @@ fn decider(service: &'static str, ledger: &str) -> User {
     user.publish.push(format!("$KV.{LEASES}.{service}"));
     user.api(&format!("KV_{LEASES}"), &["STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET"]);
     user.read_bucket(CONFIGURATIONS);
-    user.write_bucket(&topology::snapshots(service));
+    user.write_bucket(&snapshots);
     user
 }
 
@@ -143,6 +160,11 @@ impl User {
                 "CONSUMER.DELETE",
             ],
         );
+    }
+
+    /// Overwrites single messages of a stream.
+    fn remove(&mut self, stream: &str) {
+        self.publish.push(format!("$JS.API.STREAM.MSG.DELETE.{stream}"));
     }
 
     /// Reads a stream by consumers that take messages off.
@@ -231,6 +253,23 @@ mod tests {
         assert_eq!(writers("customer.*.notification.send.*"), ["notification"]);
         assert_eq!(writers("forward.routing"), ["routing"]);
         assert_eq!(writers("$JS.API.STREAM.PURGE.QUEUES"), ["routing"]);
+        let may_delete = |stream: &str| writers(&format!("$JS.API.STREAM.MSG.DELETE.{stream}"));
+        for (service, ledger) in LEDGERS {
+            assert_eq!(may_delete(ledger), [service]);
+            assert_eq!(may_delete(&format!("OBJ_{}", topology::snapshots(service))), [service]);
+        }
+        assert_eq!(may_delete(INBOUND), ["identity-merge"]);
+        for (service, ledger) in LEDGERS {
+            for (_, downstream) in topology::readers_of(ledger) {
+                assert!(
+                    writers(&format!("$JS.API.STREAM.MSG.GET.{downstream}")).contains(&service)
+                );
+            }
+        }
+        let deletes = |user: &User| {
+            user.publish.iter().filter(|subject| subject.contains("MSG.DELETE")).count()
+        };
+        assert_eq!(users().iter().map(deletes).sum::<usize>(), 7);
         for user in users().iter().filter(|user| user.name != ADMIN) {
             assert!(
                 user.publish

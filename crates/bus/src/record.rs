@@ -47,10 +47,13 @@ pub mod header {
     pub const REST: &str = "ce-rest";
     /// The receipt of the command that it was decided for.
     pub const RECEIPT: &str = "ce-receipt";
+    /// `<job>/<sequence>` of the record that this one is a copy of, under its right owner. It is
+    /// history, and no news.
+    pub const MOVED_FROM: &str = "ce-movedfrom";
 
     /// The constant of a name as it was read, if it is one of these.
     pub(crate) fn known(name: &str) -> Option<&'static str> {
-        const ALL: [&str; 19] = [
+        const ALL: [&str; 20] = [
             SPEC_VERSION,
             ID,
             SOURCE,
@@ -70,6 +73,7 @@ pub mod header {
             CAUSE,
             REST,
             RECEIPT,
+            MOVED_FROM,
         ];
         ALL.into_iter().find(|known| *known == name)
     }
@@ -143,6 +147,19 @@ impl Record {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)
+    }
+
+    /// Whether it is the copy of a record that was moved under its right owner: history, and no
+    /// news. Whoever counts records has counted the original.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.header(header::MOVED_FROM).is_some()
+    }
+
+    /// The job that a moved copy was made for, and the sequence of its original.
+    pub(crate) fn moved_from(&self) -> Option<(&str, u64)> {
+        let (job, sequence) = self.header(header::MOVED_FROM)?.rsplit_once('/')?;
+        Some((job, sequence.parse().ok()?))
     }
 
     /// The event's name; empty when it has none.

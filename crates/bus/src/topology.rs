@@ -52,6 +52,10 @@ pub const POSITION: &str = "position";
 pub const CONFIGURATION: &str = "configuration";
 /// See [`EPOCH`].
 pub const RECEIPT: &str = "receipt";
+/// See [`EPOCH`].
+pub const ERASED: &str = "erased";
+/// See [`EPOCH`].
+pub const CUSTODY: &str = "custody";
 
 /// How long a stream keeps what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,16 +212,73 @@ pub const STREAMS: [StreamSpec; 8] = [
 pub const LEDGERS: [(&str, &str); 3] =
     [("identity-merge", CUSTOMER), ("routing", ROUTING), ("notification", NOTIFICATION)];
 
+/// The streams that each service with a ledger reads to the end, in order; what it decides stands
+/// in its ledger with how far it had read.
+pub const UPSTREAMS: [(&str, &[&str]); 3] = [
+    ("identity-merge", &[INBOUND]),
+    ("routing", &[CUSTOMER]),
+    ("notification", &[CUSTOMER, ROUTING]),
+];
+
+/// The streams that a service reads to the end.
+#[must_use]
+pub fn upstreams_of(service: &str) -> &'static [&'static str] {
+    UPSTREAMS.iter().find(|(reader, _)| *reader == service).map_or(&[], |(_, streams)| *streams)
+}
+
+/// The services that read a stream to the end, each with its ledger.
+pub fn readers_of(stream: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    LEDGERS.into_iter().filter(move |(service, _)| upstreams_of(service).contains(&stream))
+}
+
 /// The object bucket that a service keeps its snapshots in.
 #[must_use]
 pub fn snapshots(service: &str) -> String {
     format!("SNAPSHOTS-{service}")
 }
 
+/// The stream behind an object bucket.
+#[must_use]
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("OBJ_{bucket}")
+}
+
+/// Everything in an object bucket.
+#[must_use]
+pub fn objects(bucket: &str) -> String {
+    format!("$O.{bucket}.>")
+}
+
+/// The content of one object, by the id that its entry names.
+#[must_use]
+pub fn object_chunks(bucket: &str, id: &str) -> String {
+    format!("$O.{bucket}.C.{id}")
+}
+
 /// `inbound.<kind>.<channel>.<handle>`.
 #[must_use]
 pub fn inbound_subject(kind: &str, channel: &ChannelId, handle: &str) -> String {
     format!("inbound.{kind}.{channel}.{handle}")
+}
+
+/// Whose a ledger subject is: `customer.<customer>.…`.
+#[must_use]
+pub fn customer_of(subject: &str) -> Option<CustomerId> {
+    subject.strip_prefix("customer.")?.split('.').next()?.parse().ok()
+}
+
+/// Everything in a ledger that is one customer's.
+#[must_use]
+pub fn all_of(customer: CustomerId) -> String {
+    format!("customer.{customer}.>")
+}
+
+/// A customer's subject with the customer left out, for counts that name nobody.
+#[must_use]
+pub fn place_of(subject: &str) -> String {
+    let mut words = subject.split('.');
+    let (first, _, third) = (words.next(), words.next(), words.next());
+    format!("{}.*.{}", first.unwrap_or_default(), third.unwrap_or_default())
 }
 
 /// `ce-type` of a channel event: `mainstem.channel.<kind>.<name>.v1`.
@@ -261,6 +322,15 @@ pub fn channel_subject(customer: Option<CustomerId>, channel: &ChannelId) -> Str
         None => format!("channel.{channel}"),
     }
 }
+
+/// Everything of a customer, in whichever ledger.
+#[must_use]
+pub fn everything_of(customer: CustomerId) -> String {
+    format!("customer.{customer}.>")
+}
+
+/// Who everybody is.
+pub const ALL_IDENTITIES: &str = "customer.*.identity";
 
 /// Who a customer is.
 #[must_use]
@@ -340,6 +410,12 @@ pub fn ledger_subject(service: &str, what: &str) -> String {
 #[must_use]
 pub fn dead_subject(service: &str) -> String {
     format!("dead.{service}")
+}
+
+/// Where the server gives messages of a stream without a consumer.
+#[must_use]
+pub(crate) fn direct_get_subject(stream: &str) -> String {
+    format!("$JS.API.DIRECT.GET.{stream}")
 }
 
 /// A method of a service, as a NATS service endpoint.
@@ -444,6 +520,19 @@ mod tests {
                 .collect();
             assert_eq!(homes, [stream], "{subject}");
         }
+    }
+
+    #[test]
+    fn whoever_reads_a_stream_is_named_with_it() {
+        for spec in &STREAMS {
+            for (service, _) in readers_of(spec.name) {
+                assert!(spec.readers.contains(service), "{service} reads {}", spec.name);
+            }
+        }
+        let downstream: Vec<_> = readers_of(CUSTOMER).collect();
+        assert_eq!(downstream, [("routing", ROUTING), ("notification", NOTIFICATION)]);
+        assert_eq!(readers_of(NOTIFICATION).count(), 0);
+        assert!(upstreams_of("sender").is_empty());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let mut examined = Vec::new();
     let mut problems = Vec::new();
     for (service, found) in [
-        examine::<IdentityMachine>(&bus).await,
+        Box::pin(examine::<IdentityMachine>(&bus)).await,
         examine::<RoutingMachine>(&bus).await,
         examine::<NotificationMachine>(&bus).await,
     ] {

@@ -16,6 +16,7 @@ mod replay;
 pub mod report;
 mod status;
 mod table;
+mod timeline;
 pub mod tree;
 mod up;
 
@@ -54,6 +55,8 @@ enum Command {
     Replay(replay::Replay),
     /// Count what went through, and what should not have happened
     Report(report::Args),
+    /// Show the whole journey of a customer; it is personal data
+    Timeline(timeline::Timeline),
     /// Ask a service whether it can work; exit code 0 or 1
     Healthcheck(healthcheck::Healthcheck),
     /// Play a short day through the whole of Mainstem, on this machine
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Doctor => with(config, async |config| Box::pin(doctor::run(&config)).await),
         Command::Replay(replay) => with(config, async |config| replay.run(&config).await),
         Command::Report(report) => with(config, async |config| report.run(&config).await),
+        Command::Timeline(timeline) => with(config, async |config| timeline.run(&config).await),
         Command::Healthcheck(check) => with(config, async |_| check.run().await),
         Command::Demo(demo) => return demo.run(),
         Command::Flow => {
@@ -106,6 +110,24 @@ fn with<E: Into<anyhow::Error>>(
 
 #[cfg(test)]
 mod tests {
+    use mainstem_bus::{Machine, topology};
+    use mainstem_identity_merge::IdentityMachine;
+    use mainstem_notification::NotificationMachine;
+    use mainstem_routing::RoutingMachine;
+
+    fn reads_what_is_declared<M: Machine>() {
+        let read: Vec<_> = M::UPSTREAMS.iter().map(|upstream| upstream.stream).collect();
+        assert_eq!(read, topology::upstreams_of(M::SERVICE), "{}", M::SERVICE);
+        assert!(topology::LEDGERS.contains(&(M::SERVICE, M::LEDGER)), "{}", M::SERVICE);
+    }
+
+    #[test]
+    fn every_service_reads_what_the_topology_says() {
+        reads_what_is_declared::<IdentityMachine>();
+        reads_what_is_declared::<RoutingMachine>();
+        reads_what_is_declared::<NotificationMachine>();
+    }
+
     #[test]
     fn the_deployment_has_the_users_of_the_topology() {
         assert_eq!(

@@ -1,9 +1,7 @@
 use std::net::SocketAddr;
 
 use futures::stream;
-use mainstem_identity_merge::IdentityMachine;
-use mainstem_notification::NotificationMachine;
-use mainstem_runtime::service::{self, Started};
+use mainstem_runtime::service::Started;
 use mainstem_runtime::{Config, Lifecycle, Process};
 
 /// Where everything listens.
@@ -30,11 +28,9 @@ pub(crate) async fn start(process: &Process) -> anyhow::Result<Running> {
     let part = || Process { lifecycle: Lifecycle::new(config.engine.drain / 2), ..process.clone() };
     let (outside, deciders) = (part(), part());
     let running = Running {
-        notification: service::start::<NotificationMachine>(&deciders, &config.notification)
-            .await?,
+        notification: Box::pin(mainstem_notification::start(&deciders)).await?,
         routing: Box::pin(mainstem_routing::start(&deciders)).await?,
-        identity_merge: service::start::<IdentityMachine>(&deciders, &config.identity_merge)
-            .await?,
+        identity_merge: Box::pin(mainstem_identity_merge::start(&deciders)).await?,
         webhooks: mainstem_ingress::start(&outside).await?.http,
     };
     mainstem_sender::start(&outside).await?;

@@ -5,10 +5,24 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::AttributeName;
+
+mod email;
+mod normal;
+mod phone;
+
+pub use normal::{Normal, normalise};
+
+/// How long an identifier may be, in bytes, its kind included.
+const AT_MOST: usize = 256;
+
 /// One identifier of a person, written `kind:value` (`line:<provider>:<user>`,
 /// `external:<system>:<id>`).
 ///
 /// A LINE user id means something only inside its provider, so the provider is part of it.
+///
+/// [`FromStr`] reads what ledgers hold: it is strict about the form and never depends on which
+/// numbers a country gives out today. What sources write goes through [`normalise`] first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Identifier {
@@ -21,7 +35,8 @@ pub enum Identifier {
     },
     /// A phone number in E.164: `+` and 8 to 15 digits.
     Phone(String),
-    /// An e-mail address: one `@` with something on both sides.
+    /// An e-mail address: one `@` with something on both sides. What [`normalise`] gave has a local
+    /// part in lower case and a domain in ASCII; older ledgers hold others.
     Email(String),
     /// A membership number.
     Member(String),
@@ -118,6 +133,29 @@ impl Identifier {
         }
     }
 
+    /// The provider or system inside which the value means something.
+    #[must_use]
+    pub fn space(&self) -> Option<&str> {
+        match self {
+            Self::Line { provider: space, .. } | Self::External { system: space, .. } => {
+                Some(space)
+            }
+            Self::Phone(_) | Self::Email(_) | Self::Member(_) | Self::Cookie(_) => None,
+        }
+    }
+
+    /// An identifier from what was one: `space` counts only for kinds that have one.
+    pub(crate) fn from_parts(kind: Kind, space: String, value: String) -> Self {
+        match kind {
+            Kind::Line => Self::Line { provider: space, user: value },
+            Kind::Phone => Self::Phone(value),
+            Kind::Email => Self::Email(value),
+            Kind::Member => Self::Member(value),
+            Kind::Cookie => Self::Cookie(value),
+            Kind::External => Self::External { system: space, id: value },
+        }
+    }
+
     /// Whether the value is one that systems write when they know nobody: nothing but zeros and
     /// dashes (a phone's `+` aside), `-1`, `null` or `anonymous` in any letter case. It never ties
     /// anybody to anybody.
@@ -130,10 +168,11 @@ impl Identifier {
     }
 }
 
-/// Which identifiers a source owns: all of one kind, of `external` those of one system.
+/// What a source owns: identifiers of one kind, of `external` those of one system, and attributes
+/// of one name.
 ///
-/// Written `member`, `phone`, `email`, `cookie` or `external:<system>`. What LINE signs it owns
-/// without being told.
+/// Written `member`, `phone`, `email`, `cookie`, `external:<system>` or `attribute:<name>`. What
+/// LINE signs it owns without being told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Owned {
@@ -147,6 +186,8 @@ pub enum Owned {
     Cookie,
     /// Ids of one system.
     External(String),
+    /// Attributes of one name.
+    Attribute(AttributeName),
 }
 
 impl Owned {
@@ -162,23 +203,31 @@ impl Owned {
             _ => false,
         }
     }
+
+    /// Whether attributes of this name are among it.
+    #[must_use]
+    pub fn covers_attribute(&self, name: &AttributeName) -> bool {
+        matches!(self, Self::Attribute(own) if own == name)
+    }
 }
 
 impl TryFrom<String> for Owned {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, Self::Error> {
+        let rule = "must be phone, email, member, cookie, external:<system> or attribute:<name>";
         match text.split_once(':') {
             None => match text.as_str() {
                 "phone" => Ok(Self::Phone),
                 "email" => Ok(Self::Email),
                 "member" => Ok(Self::Member),
                 "cookie" => Ok(Self::Cookie),
-                _ => Err("must be phone, email, member, cookie or external:<system>"),
+                _ => Err(rule),
             },
             Some(("external", system)) if !system.is_empty() && !system.contains(':') => {
                 Ok(Self::External(system.to_owned()))
             }
-            Some(_) => Err("must be phone, email, member, cookie or external:<system>"),
+            Some(("attribute", name)) => name.parse().map(Self::Attribute).map_err(|_| rule),
+            Some(_) => Err(rule),
         }
     }
 }
@@ -191,6 +240,7 @@ impl From<Owned> for String {
             Owned::Member => "member".to_owned(),
             Owned::Cookie => "cookie".to_owned(),
             Owned::External(system) => format!("external:{system}"),
+            Owned::Attribute(name) => format!("attribute:{name}"),
         }
     }
 }
@@ -215,16 +265,32 @@ pub enum IdentifierError {
     /// A phone number that is not in E.164.
     #[error("is no phone number; write phone:+ and 8 to 15 digits with the country code")]
     Phone,
+    /// A phone number that a service, and no person, answers: toll-free, premium rate, shared cost.
+    #[error("is the number of a service that anybody may call; it tells no person")]
+    Service,
     /// An e-mail address that is none.
     #[error("is no e-mail address; write one @ with something on both sides")]
     Email,
+}
+
+impl IdentifierError {
+    /// Whether it was the source that wrote nonsense (nothing, far too much, control characters),
+    /// so that it has to be told. Of all else people make mistakes that no source can know of, and
+    /// kinds will be added: such an identifier ties nobody, and its event stands.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Empty | Self::Long | Self::Characters => true,
+            Self::Kind | Self::Phone | Self::Service | Self::Email => false,
+        }
+    }
 }
 
 impl FromStr for Identifier {
     type Err = IdentifierError;
 
     fn from_str(text: &str) -> Result<Self, IdentifierError> {
-        if text.len() > 256 {
+        if text.len() > AT_MOST {
             return Err(IdentifierError::Long);
         }
         let (kind, value) = text.split_once(':').ok_or(IdentifierError::Kind)?;
@@ -355,6 +421,21 @@ mod tests {
         ] {
             assert!(!placeholder(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_source_owns_identifiers_or_attributes() {
+        for text in ["phone", "external:pos", "attribute:birth-date"] {
+            assert_eq!(String::from(Owned::try_from(text.to_owned()).unwrap()), text);
+        }
+        for text in ["attribute", "attribute:", "attribute:Birth Date", "external:", "line", ""] {
+            assert!(Owned::try_from(text.to_owned()).unwrap_err().contains("attribute:<name>"));
+        }
+        let city = Owned::try_from("attribute:city".to_owned()).unwrap();
+        assert!(city.covers_attribute(&"city".parse().unwrap()));
+        assert!(!city.covers_attribute(&"language".parse().unwrap()));
+        assert!(!city.covers(&Identifier::Member("city".to_owned())));
+        assert!(!Owned::Phone.covers_attribute(&"phone".parse().unwrap()));
     }
 
     #[test]

@@ -203,6 +203,27 @@ derived!(
     "S"
 );
 derived!(
+    /// An identifier that two customers claim.
+    DisputeId,
+    "dispute",
+    b'D',
+    "D"
+);
+derived!(
+    /// One customer that was taken apart.
+    SplitId,
+    "split",
+    b'P',
+    "P"
+);
+derived!(
+    /// One customer whose data goes everywhere.
+    ErasureId,
+    "erasure",
+    b'E',
+    "E"
+);
+derived!(
     /// One case on one back-office queue.
     CaseId,
     "case",
@@ -243,6 +264,11 @@ impl FromStr for EventId {
             })
         }
     }
+}
+
+impl CustomerId {
+    /// Less than every id, and none.
+    pub(crate) const LEAST: Self = Self([0; 17]);
 }
 
 id_conversions!(EventId);

@@ -3,8 +3,9 @@
 //! Three deciders ([`identity`], [`routing`], [`notification`]) and the words they share. Each is
 //! a pure function of state, input and [`At`]; time, ids and randomness are arguments.
 //!
-//! Invariant: nothing here reads a clock, a file, a socket, the environment or a random source,
-//! and no map is iterated in an order that can differ between two runs.
+//! Invariant: nothing here reads a clock, a file, a socket, the environment or a random source (but
+//! for the seed of hash tables whose order nothing can see), and no map is iterated in an order that
+//! can differ between two runs.
 
 #![warn(missing_docs)]
 #![deny(clippy::iter_over_hash_type)]
@@ -12,6 +13,7 @@
 pub mod access;
 mod at;
 pub mod configuration;
+pub mod custody;
 mod decider;
 pub mod identifier;
 pub mod identity;
@@ -24,7 +26,7 @@ pub mod routing;
 pub use at::At;
 pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
-    AttributeName, BrandId, CaseId, ChannelId, ConflictId, CustomerId, EventId, IdError, ItemId,
-    Means, Purpose, QueueId, StoreId, SuggestionId, derive_uuid,
+    AttributeName, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId,
+    EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId, StoreId, SuggestionId, derive_uuid,
 };
 pub use refusal::{Refusal, RefusalCode, Violation};

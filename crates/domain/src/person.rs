@@ -1,6 +1,10 @@
 //! What a person did on a channel, as the deciders see it.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::configuration::Mode;
 use crate::identifier::Identifier;
@@ -75,6 +79,80 @@ pub struct Sighting {
     pub identifier: Identifier,
     /// Signed by the source that owns identifiers of this kind; otherwise only asserted.
     pub verified: bool,
+}
+
+/// What a thing hangs on: the strongest identifier of the event that it came from, as the first 64
+/// bits of the SHA-256 of its text, written as 16 hexadecimal digits.
+///
+/// When a customer is split, the thing goes where that identifier goes. It tells so without
+/// carrying the identifier itself to whoever sees the thing, e.g. an item on a queue; whoever knows
+/// an identifier can tell what hangs on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Carrier(u64);
+
+/// Why a text is no carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 16 hexadecimal digits in lower case")]
+pub struct NoCarrier;
+
+impl Carrier {
+    /// What hangs on this identifier.
+    #[must_use]
+    pub fn of(identifier: &Identifier) -> Self {
+        let digest = Sha256::digest(identifier.to_string());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(first))
+    }
+
+    /// What comes of this event hangs on its strongest identifier: verified before asserted, then
+    /// by rank, then as they stand in the event. Nothing, when it has none.
+    #[must_use]
+    pub fn of_event(event: &ChannelEvent) -> Option<Self> {
+        let strongest = event
+            .sightings
+            .iter()
+            .min_by_key(|sighting| (!sighting.verified, sighting.identifier.kind().rank()));
+        strongest.map(|sighting| Self::of(&sighting.identifier))
+    }
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Carrier {
+    type Err = NoCarrier;
+
+    fn from_str(text: &str) -> Result<Self, NoCarrier> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 16 || !text.bytes().all(digit) {
+            return Err(NoCarrier);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| NoCarrier)
+    }
+}
+
+impl TryFrom<String> for Carrier {
+    type Error = NoCarrier;
+    fn try_from(text: String) -> Result<Self, NoCarrier> {
+        text.parse()
+    }
+}
+
+impl From<Carrier> for String {
+    fn from(carrier: Carrier) -> String {
+        carrier.to_string()
+    }
 }
 
 /// What happened on the channel.

@@ -134,6 +134,7 @@ impl World {
             Op::Seen { customer, channel: number, user } => Some(Input::Seen {
                 customer: self.customers[*customer],
                 address: Address { channel: channel(*number), user: format!("U{user}") },
+                carrier: None,
             }),
             Op::Merge { survivor, absorbed } => {
                 let (survivor, absorbed) = (self.customers[*survivor], self.customers[*absorbed]);
@@ -154,6 +155,7 @@ impl World {
                     templates: template.iter().map(|number| format!("t{number}")).collect(),
                     mode: *mode,
                     case: None,
+                    carrier: None,
                     reply: reply_age.map(|age| ReplyRight {
                         token: "token".to_owned(),
                         received_at: received(age),
@@ -260,6 +262,8 @@ impl Model {
             asked_at: at,
             attempts,
             outcome,
+            ended_at: None,
+            carrier: None,
         })
     }
 }
@@ -271,7 +275,7 @@ proptest! {
         for op in &ops {
             let Some((input, decision)) = world.run(op) else { continue };
             match input {
-                Input::Seen { customer, address } => {
+                Input::Seen { customer, address, .. } => {
                     let known = model.address(customer, &address.channel).as_ref() == Some(&address);
                     prop_assert_eq!(decision.events.len(), usize::from(!known));
                     model.learn(customer, address);
@@ -297,6 +301,7 @@ proptest! {
                             customer: request.customer,
                             channel: request.channel,
                             reason: reason.to_owned(),
+                            carrier: None,
                         },
                     };
                     prop_assert_eq!(decision, Decision::events(vec![expected]));
@@ -310,7 +315,18 @@ proptest! {
                     } else if let Some(address) = address {
                         let (way, attempts, outcome) = (Way::Push, Vec::new(), None);
                         let (texts, asked_at) = (vec![text], world.at);
-                        Ok(Item { customer, address, way, texts, asked_at, attempts, outcome })
+                        let (ended_at, carrier) = (None, None);
+                        Ok(Item {
+                            customer,
+                            address,
+                            way,
+                            texts,
+                            asked_at,
+                            attempts,
+                            outcome,
+                            ended_at,
+                            carrier,
+                        })
                     } else {
                         Err(RefusalCode::FailedPrecondition)
                     };
@@ -334,7 +350,7 @@ proptest! {
                         if replies && item.outcome.is_none() && !item.attempts.contains(&attempt) {
                             item.attempts.push(attempt.clone());
                             let (customer, attempt) = (item.customer, attempt.clone());
-                            begun.push(Event::Begun { id, customer, attempt });
+                            begun.push(Event::Begun { id, customer, attempt, carrier: None });
                         }
                     }
                     prop_assert_eq!(decision.events, begun);
@@ -345,9 +361,11 @@ proptest! {
                     for (_, item) in model.items.iter_mut().filter(|(id, _)| *id == item) {
                         item.attempts.clear();
                         item.outcome.get_or_insert(outcome.clone());
+                        item.ended_at.get_or_insert(world.at);
                     }
                 }
-                Input::Wakeup(_) => {}
+                // Has a world of its own: tests/custody.
+                Input::Custody(_) | Input::Wakeup(_) => {}
             }
             for (id, item) in &model.items {
                 let delivery = Delivery { id: *id, item: item.clone() };
@@ -374,7 +392,9 @@ proptest! {
             let settled = first.iter().find(|(id, _)| *id == item).map(|(_, first)| first.clone());
             if settled.is_none() {
                 let customer = delivery.item.customer;
-                let event = Event::Settled { id: item, customer, outcome: outcome.clone() };
+                let (id, settled) = (item, outcome.clone());
+                let event =
+                    Event::Settled { id, customer, outcome: settled, carrier: None };
                 prop_assert_eq!(&decision.events, &vec![event]);
                 first.push((item, outcome.clone()));
             } else {

@@ -1,41 +1,62 @@
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
-    Call, Draft, Machine, Method, Stored, Unreadable, Upstream, need_whole_scope, no_such_method,
-    read_request, topology,
+    Call, Chore, Counts, Draft, Gauge, Keeper, Machine, Method, Stored, Unreadable, Upstream,
+    need_whole_scope, no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
-use mainstem_domain::identity::{Event, Identity, Input, Profile, State};
+use mainstem_domain::identity::{Answer, Event, Identity, Input, Profile, State};
 use mainstem_domain::{ChannelId, CustomerId, EventId, Refusal};
-use mainstem_proto::field::{parse_customer, parse_identifier};
+use mainstem_proto::field::{
+    parse_case, parse_customer, parse_dispute, parse_erasure, parse_identifier, parse_suggestion,
+};
+use mainstem_proto::identity::erasure_to;
 use mainstem_proto::wire::{channel, identity as wire};
 use mainstem_proto::{channel as channel_event, identity};
+use serde::Serialize;
 
-use crate::list;
+use crate::{custody, journey, list, token};
+
+/// Every service that holds records of customers and must report that it has forgotten one.
+const ERASING: [&str; 3] = ["identity-merge", "routing", "notification"];
 
 /// identity-merge on the bus: reads `INBOUND`, writes `CUSTOMER`.
 #[derive(Debug)]
 pub struct IdentityMachine;
 
-const READERS: &[Role] = &[Role::Desk, Role::Operator, Role::Service];
+pub(crate) const READERS: &[Role] = &[Role::Desk, Role::Operator, Role::Service];
 const WRITERS: &[Role] = &[Role::Operator, Role::Service];
+const SERVICES: &[Role] = &[Role::Service];
 
 impl Machine for IdentityMachine {
     type Decider = Identity;
 
-    const SERVICE: &'static str = "identity-merge";
+    const SERVICE: &'static str = mainstem_domain::identity::SERVICE;
     const LEDGER: &'static str = topology::CUSTOMER;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::INBOUND, ledger: false }];
-    const SNAPSHOT_VERSION: u32 = 2;
+    const SNAPSHOT_VERSION: u32 = 3;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCustomer", endpoint: "get-customer", roles: READERS },
         Method { name: "ResolveCustomer", endpoint: "resolve-customer", roles: READERS },
         Method { name: "ListCustomers", endpoint: "list-customers", roles: READERS },
+        Method { name: "ListEvidence", endpoint: "list-evidence", roles: READERS },
         Method { name: "AttachIdentifier", endpoint: "attach-identifier", roles: WRITERS },
         Method { name: "MergeCustomers", endpoint: "merge-customers", roles: WRITERS },
+        Method { name: "SplitCustomer", endpoint: "split-customer", roles: WRITERS },
         Method { name: "ListConflicts", endpoint: "list-conflicts", roles: READERS },
         Method { name: "ListSuggestions", endpoint: "list-suggestions", roles: READERS },
+        Method { name: "AcceptSuggestion", endpoint: "accept-suggestion", roles: WRITERS },
+        Method { name: "RejectSuggestion", endpoint: "reject-suggestion", roles: WRITERS },
+        Method { name: "ListHubs", endpoint: "list-hubs", roles: READERS },
+        Method { name: "ReleaseHub", endpoint: "release-hub", roles: WRITERS },
+        Method { name: "ListDisputes", endpoint: "list-disputes", roles: READERS },
+        Method { name: "SettleDispute", endpoint: "settle-dispute", roles: WRITERS },
+        Method { name: "EraseCustomer", endpoint: "erase-customer", roles: WRITERS },
+        Method { name: "GetErasure", endpoint: "get-erasure", roles: READERS },
+        Method { name: "ReportErasure", endpoint: "report-erasure", roles: SERVICES },
+        Method { name: "GetTimeline", endpoint: "get-timeline", roles: READERS },
     ];
 
     fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
@@ -52,17 +73,24 @@ impl Machine for IdentityMachine {
                 ))
             })?;
         let read = channel_event::decode(event).map_err(|error| Unreadable(error.to_string()))?;
-        Ok(Some(Input::Inbound(read.event)))
+        let tokens = token::of_event(&read.event);
+        Ok(Some(Input::Inbound { event: read.event, tokens }))
     }
 
     fn encode(event: &Event, cause: Option<&Stored>) -> Draft {
         if let Some(encoded) = identity::encode(event) {
-            let customer = owner(event);
+            let customer = event.owner();
             return Draft {
-                subject: topology::identity_subject(customer),
+                subject: match customer {
+                    Some(customer) => topology::identity_subject(customer),
+                    None => topology::ledger_subject(Self::SERVICE, topology::ERASED),
+                },
                 kind: Cow::Borrowed(encoded.kind),
                 body: encoded.body,
-                headers: vec![(header::CUSTOMER, customer.to_string())],
+                headers: customer
+                    .map(|customer| (header::CUSTOMER, customer.to_string()))
+                    .into_iter()
+                    .collect(),
             };
         }
         let Event::Channel { customer, channel, event } = event else {
@@ -110,15 +138,58 @@ impl Machine for IdentityMachine {
         Ok(Event::Channel { customer, channel, event })
     }
 
-    fn answer(answer: &Profile) -> String {
-        response(answer)
+    fn gauges(state: &State) -> Vec<Gauge> {
+        let gauge = |name, value, alert| Gauge { name, value, alert };
+        vec![
+            gauge("mainstem.identity.customers", state.customers() as u64, None),
+            gauge("mainstem.identity.identifiers", state.identifiers() as u64, None),
+            gauge(
+                "mainstem.identity.seen_forgotten_early",
+                state.forgotten_early(),
+                Some(
+                    "events are forgotten before 3 days are over, because there are so many; one \
+                     that is delivered again that late would count twice",
+                ),
+            ),
+        ]
     }
 
+    fn chores(state: &State) -> Vec<Chore> {
+        custody::chores(state)
+    }
+
+    fn keeper_of(state: &State, message: &Stored) -> Keeper {
+        custody::keeper_of(state, message)
+    }
+
+    fn moved(message: &Stored) -> Result<Option<Event>, Unreadable> {
+        // Only channel events are moved, and taking one again changes nothing.
+        Self::decode(message).map(Some)
+    }
+
+    fn chore_done(job: &str, counts: Counts) -> Option<Input> {
+        custody::chore_done(job, counts)
+    }
+
+    fn answer(answer: &Answer) -> String {
+        match answer {
+            Answer::Customer(profile) => response(profile),
+            Answer::Pieces(pieces) => json(&wire::SplitCustomerResponse {
+                customers: pieces.iter().map(wire::Customer::from).collect(),
+            }),
+            Answer::Erasure(erasure) => {
+                json(&wire::EraseCustomerResponse { erasure: erasure.to_string() })
+            }
+            Answer::Done => "{}".to_owned(),
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each method")]
     fn call(
         state: &State,
         method: &str,
         caller: &Caller,
-        _request_id: &str,
+        request_id: &str,
         body: &[u8],
     ) -> Result<Call<Input>, Refusal> {
         need_whole_scope(caller)?;
@@ -152,22 +223,89 @@ impl Machine for IdentityMachine {
                     validate_only: request.validate_only,
                 }))
             }
+            "SplitCustomer" => {
+                let request: wire::SplitCustomerRequest = read_request(body)?;
+                let mut identifiers = BTreeSet::new();
+                for (place, text) in request.identifiers.iter().enumerate() {
+                    identifiers.insert(parse_identifier(&format!("identifiers[{place}]"), text)?);
+                }
+                Ok(Call::Command(Input::Split {
+                    customer: parse_customer("customer", &request.customer)?,
+                    identifiers,
+                    origin: request_id.to_owned(),
+                    validate_only: request.validate_only,
+                }))
+            }
+            "AcceptSuggestion" => {
+                let request: wire::AcceptSuggestionRequest = read_request(body)?;
+                let id = parse_suggestion("suggestion", &request.suggestion)?;
+                Ok(Call::Command(Input::AcceptSuggestion(id)))
+            }
+            "RejectSuggestion" => {
+                let request: wire::RejectSuggestionRequest = read_request(body)?;
+                let id = parse_suggestion("suggestion", &request.suggestion)?;
+                Ok(Call::Command(Input::RejectSuggestion(id)))
+            }
+            "ReleaseHub" => {
+                let request: wire::ReleaseHubRequest = read_request(body)?;
+                let identifier = parse_identifier("identifier", &request.identifier)?;
+                Ok(Call::Command(Input::ReleaseHub(identifier)))
+            }
+            "SettleDispute" => {
+                let request: wire::SettleDisputeRequest = read_request(body)?;
+                let customer = Some(&request.customer).filter(|customer| !customer.is_empty());
+                Ok(Call::Command(Input::SettleDispute {
+                    dispute: parse_dispute("dispute", &request.dispute)?,
+                    customer: customer.map(|id| parse_customer("customer", id)).transpose()?,
+                }))
+            }
+            "EraseCustomer" => {
+                let request: wire::EraseCustomerRequest = read_request(body)?;
+                let customer = parse_customer("customer", &request.customer)?;
+                let cases = request.open_cases.iter();
+                let known = state.customer(customer);
+                Ok(Call::Command(Input::Erase {
+                    customer,
+                    force: request.force,
+                    open_cases: cases
+                        .map(|case| parse_case("open_cases", case))
+                        .collect::<Result<_, _>>()?,
+                    tokens: known.map(|profile| token::of_profile(&profile)).unwrap_or_default(),
+                    origin: request_id.to_owned(),
+                }))
+            }
+            "GetErasure" => {
+                let request: wire::GetErasureRequest = read_request(body)?;
+                let id = parse_erasure("erasure", &request.erasure)?;
+                let erasure =
+                    state.erasure(id).ok_or_else(|| Refusal::not_found("erasure", id.as_str()))?;
+                let erasure = Some(erasure_to(id, erasure, &ERASING));
+                Ok(Call::Read(json(&wire::GetErasureResponse { erasure })))
+            }
+            "ReportErasure" => {
+                let request: wire::ReportErasureRequest = read_request(body)?;
+                if !ERASING.contains(&request.service.as_str()) {
+                    let known = format!("must be one of {}", ERASING.join(", "));
+                    return Err(Refusal::field("service", known));
+                }
+                Ok(Call::Command(Input::ReportErasure {
+                    erasure: parse_erasure("erasure", &request.erasure)?,
+                    service: request.service,
+                    counts: request.counts.into_iter().collect(),
+                }))
+            }
+            journey::METHOD => {
+                let answer = journey::answer(state, &read_request(body)?)?;
+                Ok(Call::Read(json(&answer)))
+            }
             "ListCustomers" => list::customers(state, &read_request(body)?),
+            "ListEvidence" => list::evidence(state, &read_request(body)?),
             "ListConflicts" => list::conflicts(state, &read_request(body)?),
             "ListSuggestions" => list::suggestions(state, &read_request(body)?),
+            "ListHubs" => list::hubs(state, &read_request(body)?),
+            "ListDisputes" => list::disputes(state, &read_request(body)?),
             _ => Err(no_such_method(Self::SERVICE, method)),
         }
-    }
-}
-
-fn owner(event: &Event) -> CustomerId {
-    match event {
-        Event::Created { customer, .. }
-        | Event::Attached { customer, .. }
-        | Event::Suggested { customer, .. }
-        | Event::Conflicted { customer, .. } => *customer,
-        Event::Merged { survivor, .. } => *survivor,
-        Event::Channel { .. } => unreachable!("a channel event has a subject of its own"),
     }
 }
 
@@ -178,6 +316,9 @@ fn found(state: &State, id: CustomerId) -> Result<Call<Input>, Refusal> {
 
 /// Every method about one customer answers with `{"customer": …}`.
 fn response(profile: &Profile) -> String {
-    let customer = Some(wire::Customer::from(profile));
-    serde_json::to_string(&wire::GetCustomerResponse { customer }).unwrap_or_default()
+    json(&wire::GetCustomerResponse { customer: Some(wire::Customer::from(profile)) })
+}
+
+fn json(response: &impl Serialize) -> String {
+    serde_json::to_string(response).unwrap_or_default()
 }

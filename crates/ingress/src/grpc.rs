@@ -9,6 +9,7 @@ use mainstem_bus::nats::{InboundMessage, Published};
 use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::{ChannelId, Refusal, RefusalCode};
 use mainstem_proto::FieldError;
+use mainstem_proto::channel::answer_from;
 use mainstem_proto::field::{parse_channel, parse_time};
 use mainstem_proto::wire::ingest as wire;
 use mainstem_proto::wire::ingest::ingest_service_server::{IngestService, IngestServiceServer};
@@ -18,7 +19,7 @@ use serde_json::{Map, Value, json};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::events::{self, Told, message};
+use crate::events::{self, About, Told, check_consents, message};
 use crate::{Ingress, Place};
 
 const ROLES: &[Role] = &[Role::Service];
@@ -204,9 +205,26 @@ fn trace(metadata: &MetadataMap) -> Option<TraceContext> {
     request_trace(metadata).and_then(|text| TraceContext::parse(&text))
 }
 
+/// What the event says about its person.
+fn about(event: &wire::Event) -> Result<About, FieldError> {
+    let mut about = About::default();
+    for (index, text) in event.identifiers.iter().enumerate() {
+        about.identifier(|| format!("identifiers[{index}]"), text)?;
+    }
+    for (name, value) in &event.attributes {
+        about.attribute("attributes", name, value)?;
+    }
+    check_consents("consents", event.consents.len())?;
+    for (index, consent) in event.consents.iter().enumerate() {
+        let what = (consent.means.as_str(), consent.purpose.as_str());
+        about.consent(&format!("consents[{index}]"), what, answer_from(consent.answer()))?;
+    }
+    Ok(about)
+}
+
 /// The event, with itself as a CloudEvent under `raw`.
 fn told(event: &wire::Event) -> Result<Told<'static>, FieldError> {
-    let wire::Event { source, id, r#type: kind, time, identifiers, brand, store, data } = event;
+    let wire::Event { source, id, r#type: kind, time, brand, store, data, .. } = event;
     for (field, text) in [("source", source), ("id", id), ("type", kind)] {
         if !(1..=events::ATTRIBUTE_AT_MOST).contains(&text.len()) {
             let rule = format!("must be 1 to {} bytes", events::ATTRIBUTE_AT_MOST);
@@ -222,7 +240,17 @@ fn told(event: &wire::Event) -> Result<Told<'static>, FieldError> {
         None => Map::new(),
         Some(_) => return Err(FieldError::new("data", "has a number that JSON cannot write")),
     };
-    whole.insert("identifiers".to_owned(), json!(identifiers));
+    let about = about(event)?;
+    whole.insert("identifiers".to_owned(), json!(event.identifiers));
+    if !event.attributes.is_empty() {
+        whole.insert("attributes".to_owned(), json!(event.attributes));
+    }
+    if !event.consents.is_empty() {
+        let consents = event.consents.iter().map(|one| {
+            json!({"means": one.means, "purpose": one.purpose, "answer": answer_from(one.answer())})
+        });
+        whole.insert("consents".to_owned(), consents.collect());
+    }
     for (name, text) in [("brand", brand), ("store", store)] {
         if !text.is_empty() {
             whole.insert(name.to_owned(), json!(text));
@@ -241,10 +269,13 @@ fn told(event: &wire::Event) -> Result<Told<'static>, FieldError> {
         source: source.clone(),
         id: Some(id.clone()),
         kind: kind.clone(),
-        identifiers: identifiers.clone(),
+        about,
         brand: some(brand),
         store: some(store),
         occurred_at,
         raw: Cow::Owned(raw),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,10 +38,25 @@ pub(crate) fn configuration(mode: &str) -> Configuration {
             "line-07": {
                 "store": "store-07", "mode": mode, "incumbent": "https://old.example/webhook",
             },
-            "shop-1": {"kind": "shop", "brand": "aurora", "owns": ["member", "external:pos"]},
+            "shop-1": {"kind": "shop", "brand": "aurora", "owns": ["member", "external:pos", "attribute:city"]},
         },
     }))
     .unwrap()
+}
+
+/// With a directory in which the account is run in that mode; with none for the mode `none`.
+pub(crate) fn ingress(mode: &str, intake: Intake) -> Arc<Ingress> {
+    let channels = Channels::parse(CHANNELS).unwrap();
+    let sources = Sources::load(&channels, |path| std::fs::read_to_string(path)).unwrap();
+    let directory = Arc::<Directory>::default();
+    if mode != "none" {
+        directory
+            .set(Arc::new(Applied { digest: "d".to_owned(), configuration: configuration(mode) }));
+    }
+    let senders = Senders { channels, sources, directory };
+    let now = Arc::new(|| At::from_millis(1_795_219_200_000));
+    let limits = Limits { store_within: Duration::from_millis(100), ..Limits::default() };
+    Arc::new(Ingress::with_intake(senders, "key".into(), intake, now).with_limits(limits))
 }
 
 struct Server {
@@ -57,20 +72,7 @@ impl Server {
     }
 
     async fn start_in(mode: &str, intake: Intake) -> Self {
-        let channels = Channels::parse(CHANNELS).unwrap();
-        let sources = Sources::load(&channels, |path| std::fs::read_to_string(path)).unwrap();
-        let directory = Arc::<Directory>::default();
-        if mode != "none" {
-            directory.set(Arc::new(Applied {
-                digest: "d".to_owned(),
-                configuration: configuration(mode),
-            }));
-        }
-        let senders = Senders { channels, sources, directory };
-        let now = Arc::new(|| At::from_millis(1_795_219_200_000));
-        let limits = Limits { store_within: Duration::from_millis(100), ..Limits::default() };
-        let ingress = Ingress::with_intake(senders, "key".into(), intake, now).with_limits(limits);
-        let ingress = Arc::new(ingress);
+        let ingress = ingress(mode, intake);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -114,7 +116,7 @@ impl Server {
     }
 }
 
-fn memory() -> Intake {
+pub(crate) fn memory() -> Intake {
     Intake::Memory(Some(Mutex::default()))
 }
 

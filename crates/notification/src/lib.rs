@@ -5,5 +5,7 @@
 
 mod grpc;
 mod machine;
+mod start;
 
 pub use machine::NotificationMachine;
+pub use start::start;

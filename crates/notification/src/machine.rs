@@ -2,17 +2,22 @@ use std::borrow::Cow;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
-    Call, Draft, Machine, Method, Stored, Unreadable, Upstream, need_whole_scope, no_such_method,
-    read_request, topology,
+    Call, Chore, Counts, Draft, Keeper, Machine, Method, Stored, Unreadable, Upstream,
+    need_whole_scope, no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
+use mainstem_domain::custody;
+use mainstem_domain::identifier::Kind;
 use mainstem_domain::notification::{Delivery, Event, Input, Notification, State};
+use mainstem_domain::person::{Carrier, ChannelEvent};
 use mainstem_domain::{ChannelId, CustomerId, Refusal};
 use mainstem_domain::{identity::Event as IdentityEvent, routing::Event as RoutingEvent};
+use mainstem_proto::Encoded;
 use mainstem_proto::field::{parse_channel, parse_customer, parse_item, parse_token};
 use mainstem_proto::notification::parse_outcome;
 use mainstem_proto::wire::{channel, notification as wire};
 use mainstem_proto::{channel as channel_event, identity, notification, routing};
+use mainstem_runtime::erasure;
 
 /// notification on the bus: reads `CUSTOMER` and `ROUTING`, writes `NOTIFICATION`.
 #[derive(Debug)]
@@ -31,7 +36,7 @@ impl Machine for NotificationMachine {
         Upstream { stream: topology::CUSTOMER, ledger: true },
         Upstream { stream: topology::ROUTING, ledger: true },
     ];
-    const SNAPSHOT_VERSION: u32 = 3;
+    const SNAPSHOT_VERSION: u32 = 4;
     const METHODS: &'static [Method] = &[
         Method { name: "Send", endpoint: "send", roles: SENDERS },
         Method { name: "GetDelivery", endpoint: "get-delivery", roles: READERS },
@@ -45,7 +50,20 @@ impl Machine for NotificationMachine {
 
     fn encode(event: &Event, _cause: Option<&Stored>) -> Draft {
         let (customer, channel, subject) = match event {
-            Event::AddressLearned { customer, address } => {
+            Event::Custody(event) => {
+                return own_draft(
+                    event.owner(),
+                    &notification::encode(&Event::Custody(event.clone())),
+                );
+            }
+            Event::RequestVoided { .. } | Event::ItemsVoided { .. } => {
+                return own_draft(None, &notification::encode(event));
+            }
+            Event::ItemRestated { item, .. } => {
+                let subject = topology::notification_subject(item.customer);
+                (item.customer, Some(&item.address.channel), subject)
+            }
+            Event::AddressLearned { customer, address, .. } => {
                 (*customer, Some(&address.channel), topology::notification_subject(*customer))
             }
             Event::AddressesMoved { to, .. } => (*to, None, topology::notification_subject(*to)),
@@ -69,6 +87,19 @@ impl Machine for NotificationMachine {
 
     fn decode(message: &Stored) -> Result<Event, Unreadable> {
         notification::decode(message.record.kind(), &message.record.body).map_err(unreadable)
+    }
+
+    fn chores(state: &State) -> Vec<Chore> {
+        state.custody().jobs().into_iter().map(Chore::from).collect()
+    }
+
+    fn keeper_of(state: &State, message: &Stored) -> Keeper {
+        let Ok(event) = Self::decode(message) else { return Keeper::Stays };
+        Keeper::of(state.custody(), &message.record.subject, event.carrier())
+    }
+
+    fn chore_done(job: &str, counts: Counts) -> Option<Input> {
+        Some(Input::Custody(custody::Input::JobDone { job: job.to_owned(), counts }))
     }
 
     fn answer(answer: &Delivery) -> String {
@@ -114,6 +145,10 @@ impl Machine for NotificationMachine {
                     outcome: parse_outcome(request.state, request.reason)?,
                 }))
             }
+            erasure::UNREPORTED => Ok(Call::Read(erasure::unreported(state.custody()))),
+            erasure::CONFIRM => {
+                Ok(Call::Command(Input::Custody(erasure::confirmed(&read_request(body)?)?)))
+            }
             _ => Err(no_such_method(Self::SERVICE, method)),
         }
     }
@@ -125,10 +160,13 @@ fn unreadable(error: impl std::fmt::Display) -> Unreadable {
 
 fn from_routing(message: &Stored) -> Result<Option<Input>, Unreadable> {
     let record = &message.record;
-    if record.kind() != routing::MESSAGE_REQUESTED {
+    if ![routing::MESSAGE_REQUESTED, routing::RECORDS_MOVED].contains(&record.kind()) {
         return Ok(None);
     }
     let event = routing::decode(record.kind(), &record.body).map_err(unreadable)?;
+    if let RoutingEvent::Custody(custody::Event::RecordsMoved { split, customer, .. }) = event {
+        return Ok(Some(Input::Custody(custody::Input::UpstreamMoved { split, customer })));
+    }
     let RoutingEvent::MessageRequested(request) = event else { return Ok(None) };
     let id = record
         .header(header::ID)
@@ -140,12 +178,29 @@ fn from_customer(message: &Stored) -> Result<Option<Input>, Unreadable> {
     let record = &message.record;
     if record.kind().starts_with("mainstem.identity.") {
         let event = identity::decode(record.kind(), &record.body).map_err(unreadable)?;
+        if let Some(input) = custody::Input::of_identity(&event) {
+            return Ok(Some(Input::Custody(input)));
+        }
         return Ok(match event {
             IdentityEvent::Merged { survivor, absorbed, .. } => {
                 Some(Input::Merged { survivor, absorbed })
             }
             IdentityEvent::Created { .. }
             | IdentityEvent::Attached { .. }
+            | IdentityEvent::Tied { .. }
+            | IdentityEvent::Described { .. }
+            | IdentityEvent::Consented { .. }
+            | IdentityEvent::SuggestionRejected { .. }
+            | IdentityEvent::Carried { .. }
+            | IdentityEvent::HubFound { .. }
+            | IdentityEvent::HubReleased { .. }
+            | IdentityEvent::Disputed { .. }
+            | IdentityEvent::DisputeSettled { .. }
+            | IdentityEvent::Split { .. }
+            | IdentityEvent::Restated(_)
+            | IdentityEvent::Moved { .. }
+            | IdentityEvent::Erased { .. }
+            | IdentityEvent::ErasureReported { .. }
             | IdentityEvent::Suggested { .. }
             | IdentityEvent::Conflicted { .. }
             | IdentityEvent::Channel { .. } => None,
@@ -157,7 +212,28 @@ fn from_customer(message: &Stored) -> Result<Option<Input>, Unreadable> {
     let event: channel::ChannelEvent = serde_json::from_slice(&record.body)
         .map_err(|_| Unreadable("the body is no channel event".to_owned()))?;
     let event = channel_event::decode(event).map_err(unreadable)?.event;
-    Ok(channel_event::address_of(&event).map(|address| Input::Seen { customer, address }))
+    let carrier = line_carrier(&event);
+    Ok(channel_event::address_of(&event).map(|address| Input::Seen { customer, address, carrier }))
+}
+
+/// What an address hangs on: the LINE identifier that the event was seen with.
+fn line_carrier(event: &ChannelEvent) -> Option<Carrier> {
+    let mut identifiers = event.sightings.iter().map(|sighting| &sighting.identifier);
+    identifiers.find(|identifier| identifier.kind() == Kind::Line).map(Carrier::of)
+}
+
+/// Whose records are whose: under a customer's notifications, or nobody's.
+fn own_draft(customer: Option<CustomerId>, encoded: &Encoded) -> Draft {
+    let headers = customer.map(|customer| (header::CUSTOMER, customer.to_string()));
+    Draft {
+        subject: customer.map_or_else(
+            || topology::ledger_subject(NotificationMachine::SERVICE, topology::ERASED),
+            topology::notification_subject,
+        ),
+        kind: Cow::Borrowed(encoded.kind),
+        body: encoded.body.clone(),
+        headers: headers.into_iter().collect(),
+    }
 }
 
 /// Every method answers with `{"delivery": …}`.

@@ -1,7 +1,7 @@
 //! What people do on channels, from the wire.
 
 use mainstem_domain::configuration::Mode;
-use mainstem_domain::identifier::Identifier;
+use mainstem_domain::identifier::{Identifier, normalise};
 use mainstem_domain::person::{
     Act, Address, Answer, Attribute, Business, ChannelEvent, Consent, Sighting,
 };
@@ -16,7 +16,7 @@ pub const ATTRIBUTE_AT_MOST: usize = 256;
 /// An event as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The event, with the identifiers that could be read.
+    /// The event, with the identifiers that could be read, in their normal form and each once.
     pub event: ChannelEvent,
     /// How many could not. They never fail an event: what else it says is still true.
     pub unreadable_identifiers: usize,
@@ -25,15 +25,20 @@ pub struct Read {
 /// Reads an event.
 pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
     let mode = mode_from(event.mode());
-    let carried = event.identifiers.len();
-    let sightings: Vec<Sighting> = event
-        .identifiers
-        .into_iter()
-        .filter_map(|wire::Sighting { identifier, verified, .. }| {
-            Some(Sighting { identifier: identifier.parse().ok()?, verified })
-        })
-        .collect();
-    let unreadable_identifiers = carried - sightings.len();
+    let mut sightings: Vec<Sighting> = Vec::with_capacity(event.identifiers.len());
+    let mut unreadable_identifiers = 0;
+    for wire::Sighting { identifier, verified, .. } in event.identifiers {
+        // Ingress normalises; what an older one stored is still on its way.
+        let Ok(normal) = normalise(&identifier) else {
+            unreadable_identifiers += 1;
+            continue;
+        };
+        let identifier = normal.identifier;
+        match sightings.iter_mut().find(|known| known.identifier == identifier) {
+            Some(known) => known.verified |= verified,
+            None => sightings.push(Sighting { identifier, verified }),
+        }
+    }
     let act = match event.act {
         Some(wire::channel_event::Act::Text(text)) => Act::Text(text),
         Some(wire::channel_event::Act::Postback(data)) => Act::Postback(data),
@@ -72,13 +77,28 @@ fn attribute_from(attribute: wire::Attribute) -> Option<Attribute> {
 }
 
 fn consent_from(consent: wire::Consent) -> Option<Consent> {
-    let answer = match consent.answer() {
-        wire::ConsentAnswer::Granted => Answer::Granted,
-        wire::ConsentAnswer::Refused => Answer::Refused,
-        wire::ConsentAnswer::Unspecified => return None,
-    };
+    let answer = answer_from(consent.answer())?;
     let wire::Consent { means, purpose, .. } = consent;
     Some(Consent { means: means.parse().ok()?, purpose: purpose.parse().ok()?, answer })
+}
+
+/// An answer as it was read; none is `None`.
+#[must_use]
+pub fn answer_from(answer: wire::ConsentAnswer) -> Option<Answer> {
+    match answer {
+        wire::ConsentAnswer::Granted => Some(Answer::Granted),
+        wire::ConsentAnswer::Refused => Some(Answer::Refused),
+        wire::ConsentAnswer::Unspecified => None,
+    }
+}
+
+/// An answer as it is written.
+#[must_use]
+pub fn answer_to(answer: Answer) -> wire::ConsentAnswer {
+    match answer {
+        Answer::Granted => wire::ConsentAnswer::Granted,
+        Answer::Refused => wire::ConsentAnswer::Refused,
+    }
 }
 
 /// A mode as it was read.
@@ -174,6 +194,22 @@ mod tests {
         assert_eq!(read.event.received_at.since(read.event.occurred_at).as_millis(), 1_500);
         let address = address_of(&read.event).unwrap();
         assert_eq!((address.channel.as_str(), address.user.as_str()), ("line-1", "U1"));
+    }
+
+    #[test]
+    fn identifiers_are_normalised_and_each_counts_once() {
+        let read = event(&serde_json::json!({"identifiers": [
+            {"identifier": "phone:0912-345-678"},
+            {"identifier": "phone:+886912345678", "verified": true, "extension": "12"},
+            {"identifier": "email:Lin@Example.com", "verified": true},
+            {"identifier": "email:lin@example.com"},
+            {"identifier": "phone:110"}, {"identifier": "phone:0800000123"},
+        ]}))
+        .unwrap();
+        let sighting = |text: &str| Sighting { identifier: text.parse().unwrap(), verified: true };
+        let expected = [sighting("phone:+886912345678"), sighting("email:lin@example.com")];
+        assert_eq!(read.event.sightings, expected);
+        assert_eq!(read.unreadable_identifiers, 2);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
-use mainstem_domain::identifier::{Identifier, IdentifierError};
-use mainstem_domain::{At, CaseId, ChannelId, CustomerId, IdError, ItemId, QueueId};
+use mainstem_domain::identifier::{Identifier, IdentifierError, normalise};
+use mainstem_domain::person::{Carrier, NoCarrier};
+use mainstem_domain::{
+    At, CaseId, ChannelId, CustomerId, DisputeId, ErasureId, IdError, ItemId, QueueId, SuggestionId,
+};
 use pbjson_types::Timestamp;
 
 use crate::error::FieldError;
@@ -29,6 +32,21 @@ pub fn parse_item(field: &str, text: &str) -> Result<ItemId, FieldError> {
     parse_id(field, text)
 }
 
+/// Reads a suggestion's id.
+pub fn parse_suggestion(field: &str, text: &str) -> Result<SuggestionId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads a dispute's id.
+pub fn parse_dispute(field: &str, text: &str) -> Result<DisputeId, FieldError> {
+    parse_id(field, text)
+}
+
+/// Reads an erasure's id.
+pub fn parse_erasure(field: &str, text: &str) -> Result<ErasureId, FieldError> {
+    parse_id(field, text)
+}
+
 /// Reads a channel's id.
 pub fn parse_channel(field: &str, text: &str) -> Result<ChannelId, FieldError> {
     parse_id(field, text)
@@ -39,9 +57,21 @@ pub fn parse_queue(field: &str, text: &str) -> Result<QueueId, FieldError> {
     parse_id(field, text)
 }
 
-/// Reads `kind:value`.
+/// Reads `kind:value` of a request, as a person or a system wrote it, into its normal form.
 pub fn parse_identifier(field: &str, text: &str) -> Result<Identifier, FieldError> {
-    text.parse().map_err(|error: IdentifierError| FieldError::new(field, error.to_string()))
+    normalise(text).map(|normal| normal.identifier).map_err(|error| identifier_error(field, &error))
+}
+
+/// Reads `kind:value` of a record. What the ledger holds is not normalised again, so that it reads
+/// the same for ever, whatever numbers countries give out.
+pub fn parse_stored_identifier(field: &str, text: &str) -> Result<Identifier, FieldError> {
+    text.parse().map_err(|error| identifier_error(field, &error))
+}
+
+/// What is wrong with the identifier in that field.
+#[must_use]
+pub fn identifier_error(field: &str, error: &IdentifierError) -> FieldError {
+    FieldError::new(field, error.to_string())
 }
 
 /// Reads `request_id`; `None` when the request is not idempotent.
@@ -106,6 +136,14 @@ pub(crate) fn parse_optional<T: FromStr<Err = IdError>>(
     if text.is_empty() { Ok(None) } else { parse_id(field, text).map(Some) }
 }
 
+/// Reads what a thing hangs on; empty: nobody knows.
+pub(crate) fn parse_carrier(field: &str, text: &str) -> Result<Option<Carrier>, FieldError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error: NoCarrier| FieldError::new(field, error.to_string()))
+}
+
 /// None is empty.
 pub(crate) fn text<T: ToString>(value: Option<&T>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
@@ -146,5 +184,24 @@ mod tests {
         assert_eq!(parse_case("case", case.as_str()), Ok(case));
         assert_eq!(parse_customer("other", case.as_str()).unwrap_err().field, "other");
         assert_eq!(parse_identifier("identifier", "fax:1").unwrap_err().field, "identifier");
+    }
+
+    #[test]
+    fn a_request_is_normalised_and_a_record_is_not() {
+        let asked = |text| parse_identifier("i", text).map(String::from).map_err(|e| e.to_string());
+        let stored = |text| parse_stored_identifier("i", text).map(String::from).ok();
+        let written = "phone:０９１２－３４５－６７８ 分機 12";
+        assert_eq!((asked(written), stored(written)), (Ok("phone:+886912345678".to_owned()), None));
+        let mixed = "email:Lin@Example.COM";
+        assert_eq!(asked(mixed), Ok("email:lin@example.com".to_owned()));
+        assert_eq!(stored(mixed), Some(mixed.to_owned()), "an older ledger holds it");
+        let retired = "phone:+88691234560";
+        assert_eq!(stored(retired), Some(retired.to_owned()), "valid once");
+        assert!(asked(retired).unwrap_err().starts_with("i: is no phone number"));
+        assert!(asked("phone:0800000123").unwrap_err().contains("of a service"));
+        for bad in ["", "member:", "member:a\nb", &format!("member:{}", "x".repeat(250))] {
+            let error = asked(bad).unwrap_err();
+            assert!(error.starts_with("i: ") && !error.contains("xx"), "{error}");
+        }
     }
 }

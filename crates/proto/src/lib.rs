@@ -5,6 +5,7 @@
 
 mod canonical;
 pub mod channel;
+mod custody;
 mod error;
 pub mod field;
 pub mod identity;
@@ -24,6 +25,13 @@ pub mod wire {
         pub mod v1 {
             include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.rs"));
             include!(concat!(env!("OUT_DIR"), "/mainstem.channel.v1.serde.rs"));
+        }
+        pub use v1::*;
+    }
+    pub mod custody {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/mainstem.custody.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/mainstem.custody.v1.serde.rs"));
         }
         pub use v1::*;
     }

@@ -4,8 +4,11 @@ use mainstem_domain::ItemId;
 use mainstem_domain::notification::{Delivery, Event, Item, Outcome, Way};
 use mainstem_domain::person::Address;
 
+use crate::custody::{self, Kinds};
 use crate::error::{DecodeError, FieldError};
-use crate::field::{parse_channel, parse_customer, parse_item, parse_time, timestamp};
+use crate::field::{
+    parse_carrier, parse_channel, parse_customer, parse_item, parse_time, text, timestamp,
+};
 use crate::record::{self, Encoded};
 use crate::wire::notification as wire;
 
@@ -24,16 +27,48 @@ pub const DELIVERY_BEGUN: &str = "mainstem.notification.delivery-begun.v1";
 /// An item ended.
 pub const DELIVERY_SETTLED: &str = "mainstem.notification.delivery-settled.v1";
 
+/// An item belongs to a piece of the customer that it belonged to.
+pub const DELIVERY_RESTATED: &str = "mainstem.notification.delivery-restated.v1";
+/// A request of a customer who was erased ended without an item.
+pub const REQUEST_VOIDED: &str = "mainstem.notification.request-voided.v1";
+/// Items of a customer who was erased.
+pub const DELIVERIES_VOIDED: &str = "mainstem.notification.deliveries-voided.v1";
+/// A customer is taken apart.
+pub const SPLIT_BEGUN: &str = "mainstem.notification.split-begun.v1";
+/// Some of what belongs to a piece of it.
+pub const DIVIDED: &str = "mainstem.notification.divided.v1";
+/// The service that this one follows has moved its records.
+pub const UPSTREAM_MOVED: &str = "mainstem.notification.upstream-moved.v1";
+/// The records under an id stand under their owners.
+pub const RECORDS_MOVED: &str = "mainstem.notification.records-moved.v1";
+/// A customer is forgotten.
+pub const CUSTOMERS_FORGOTTEN: &str = "mainstem.notification.customers-forgotten.v1";
+/// Its records are gone.
+pub const ERASURE_DONE: &str = "mainstem.notification.erasure-done.v1";
+/// identity-merge knows that they are.
+pub const ERASURE_REPORTED: &str = "mainstem.notification.erasure-reported.v1";
+
+const CUSTODY: Kinds = Kinds {
+    split_begun: SPLIT_BEGUN,
+    divided: DIVIDED,
+    upstream_moved: UPSTREAM_MOVED,
+    records_moved: RECORDS_MOVED,
+    customers_forgotten: CUSTOMERS_FORGOTTEN,
+    erasure_done: ERASURE_DONE,
+    erasure_reported: ERASURE_REPORTED,
+};
+
 /// The record of an event.
 #[must_use]
 pub fn encode(event: &Event) -> Encoded {
     match event {
-        Event::AddressLearned { customer, address } => record::write(
+        Event::AddressLearned { customer, address, carrier } => record::write(
             ADDRESS_LEARNED,
             &wire::AddressLearned {
                 customer: customer.to_string(),
                 channel: address.channel.to_string(),
                 user: address.user.clone(),
+                carrier: text(carrier.as_ref()),
             },
         ),
         Event::AddressesMoved { from, to } => record::write(
@@ -41,33 +76,48 @@ pub fn encode(event: &Event) -> Encoded {
             &wire::AddressesMoved { absorbed: from.to_string(), survivor: to.to_string() },
         ),
         Event::Queued { id, item } => record::write(DELIVERY_QUEUED, &delivery_to_wire(*id, item)),
-        Event::Suppressed { id, customer, channel, reason } => record::write(
+        Event::ItemRestated { id, item } => record::write(
+            DELIVERY_RESTATED,
+            &wire::DeliveryRestated { delivery: Some(delivery_to_wire(*id, item)) },
+        ),
+        Event::RequestVoided { id } => {
+            record::write(REQUEST_VOIDED, &wire::RequestVoided { item: id.to_string() })
+        }
+        Event::ItemsVoided { items } => record::write(
+            DELIVERIES_VOIDED,
+            &wire::DeliveriesVoided { items: items.iter().map(ToString::to_string).collect() },
+        ),
+        Event::Custody(event) => custody::encode(&CUSTODY, event),
+        Event::Suppressed { id, customer, channel, reason, carrier } => record::write(
             REQUEST_SUPPRESSED,
             &wire::RequestSuppressed {
                 item: id.to_string(),
                 customer: customer.to_string(),
                 channel: channel.to_string(),
                 reason: reason.clone(),
+                carrier: text(carrier.as_ref()),
             },
         ),
-        Event::Failed { id, customer, channel, reason } => record::write(
+        Event::Failed { id, customer, channel, reason, carrier } => record::write(
             REQUEST_FAILED,
             &wire::RequestFailed {
                 item: id.to_string(),
                 customer: customer.to_string(),
                 channel: channel.to_string(),
                 reason: reason.clone(),
+                carrier: text(carrier.as_ref()),
             },
         ),
-        Event::Begun { id, customer, attempt } => record::write(
+        Event::Begun { id, customer, attempt, carrier } => record::write(
             DELIVERY_BEGUN,
             &wire::DeliveryBegun {
                 item: id.to_string(),
                 customer: customer.to_string(),
                 attempt: attempt.clone(),
+                carrier: text(carrier.as_ref()),
             },
         ),
-        Event::Settled { id, customer, outcome } => {
+        Event::Settled { id, customer, outcome, carrier } => {
             let (state, reason) = outcome_to_wire(Some(outcome));
             record::write(
                 DELIVERY_SETTLED,
@@ -76,6 +126,7 @@ pub fn encode(event: &Event) -> Encoded {
                     customer: customer.to_string(),
                     state: state.into(),
                     reason,
+                    carrier: text(carrier.as_ref()),
                 },
             )
         }
@@ -91,6 +142,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             Ok(Event::AddressLearned {
                 customer: parse_customer("customer", &record.customer)?,
                 address: Address { channel, user: record.user },
+                carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
         ADDRESSES_MOVED => {
@@ -111,6 +163,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 customer: parse_customer("customer", &record.customer)?,
                 channel: parse_channel("channel", &record.channel)?,
                 reason: record.reason,
+                carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
         REQUEST_FAILED => {
@@ -120,6 +173,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 customer: parse_customer("customer", &record.customer)?,
                 channel: parse_channel("channel", &record.channel)?,
                 reason: record.reason,
+                carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
         DELIVERY_BEGUN => {
@@ -128,6 +182,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 id: parse_item("item", &record.item)?,
                 customer: parse_customer("customer", &record.customer)?,
                 attempt: record.attempt,
+                carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
         DELIVERY_SETTLED => {
@@ -136,9 +191,28 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 id: parse_item("item", &record.item)?,
                 customer: parse_customer("customer", &record.customer)?,
                 outcome: parse_outcome(record.state, record.reason)?,
+                carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
-        _ => Err(DecodeError::UnknownKind(kind.to_owned())),
+        DELIVERY_RESTATED => {
+            let record: wire::DeliveryRestated = record::read(body)?;
+            let delivery =
+                record.delivery.ok_or_else(|| FieldError::new("delivery", "is missing"))?;
+            let read = Delivery::try_from(delivery).map_err(|error| error.within("delivery"))?;
+            Ok(Event::ItemRestated { id: read.id, item: read.item })
+        }
+        REQUEST_VOIDED => {
+            let record: wire::RequestVoided = record::read(body)?;
+            Ok(Event::RequestVoided { id: parse_item("item", &record.item)? })
+        }
+        DELIVERIES_VOIDED => {
+            let record: wire::DeliveriesVoided = record::read(body)?;
+            let items = record.items.iter().map(|item| parse_item("items", item));
+            Ok(Event::ItemsVoided { items: items.collect::<Result<_, _>>()? })
+        }
+        _ => custody::decode(&CUSTODY, kind, body)?
+            .map(Event::Custody)
+            .ok_or_else(|| DecodeError::UnknownKind(kind.to_owned())),
     }
 }
 
@@ -180,6 +254,8 @@ fn delivery_to_wire(id: ItemId, item: &Item) -> wire::Delivery {
         state: state.into(),
         reason,
         attempts: item.attempts.clone(),
+        end_time: item.ended_at.map(timestamp),
+        carrier: text(item.carrier.as_ref()),
     }
 }
 
@@ -214,6 +290,11 @@ impl TryFrom<wire::Delivery> for Delivery {
                 asked_at: parse_time("create_time", delivery.create_time)?,
                 attempts: delivery.attempts,
                 outcome,
+                ended_at: delivery
+                    .end_time
+                    .map(|time| parse_time("end_time", Some(time)))
+                    .transpose()?,
+                carrier: parse_carrier("carrier", &delivery.carrier)?,
             },
         })
     }
@@ -236,6 +317,8 @@ mod tests {
                 asked_at: At::from_millis(0),
                 attempts: Vec::new(),
                 outcome: None,
+                ended_at: None,
+                carrier: None,
             },
         };
         let event = Event::Queued { id: delivery.id, item: delivery.item.clone() };

@@ -1,13 +1,19 @@
 //! Properties of every conversion: what was written reads back, and nothing that is read panics.
 
+use std::collections::BTreeSet;
+
 use mainstem_domain::configuration::{Mode, Priority};
-use mainstem_domain::identifier::{Identifier, Kind};
-use mainstem_domain::person::{Address, ReplyRight, Sighting};
+use mainstem_domain::custody;
+use mainstem_domain::identifier::{Identifier, Kind, normalise};
+use mainstem_domain::person::{Address, Answer, Attribute, Carrier, Consent, ReplyRight, Sighting};
 use mainstem_domain::routing::{Case, CaseView, MessageRequest, Stage};
 use mainstem_domain::{
-    At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, EventId, ItemId, QueueId, StoreId,
-    SuggestionId, identity as id, notification as note, routing as route,
+    At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, ItemId,
+    QueueId, SplitId, StoreId, SuggestionId, identity as id, notification as note,
+    routing as route,
 };
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -16,12 +22,26 @@ use proptest::strategy::Union;
 use crate::{channel, field, identity, notification, routing, wire};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 53] = [
     identity::CUSTOMER_CREATED,
-    identity::IDENTIFIER_ATTACHED,
+    identity::IDENTIFIERS_ATTACHED,
+    identity::IDENTIFIERS_TIED,
     identity::CUSTOMERS_MERGED,
+    identity::CUSTOMER_DESCRIBED,
+    identity::CONSENT_GIVEN,
     identity::MERGE_SUGGESTED,
+    identity::SUGGESTION_REJECTED,
     identity::CONFLICT_RECORDED,
+    identity::IDENTIFIER_CARRIED,
+    identity::HUB_FOUND,
+    identity::HUB_RELEASED,
+    identity::IDENTIFIER_DISPUTED,
+    identity::DISPUTE_SETTLED,
+    identity::CUSTOMER_SPLIT,
+    identity::CUSTOMER_RESTATED,
+    identity::RECORDS_MOVED,
+    identity::CUSTOMER_ERASED,
+    identity::ERASURE_REPORTED,
     routing::CASE_OPENED,
     routing::CASE_QUEUED,
     routing::CASE_ACCEPTED,
@@ -31,6 +51,14 @@ const KINDS: [&str; 21] = [
     routing::CASES_MOVED,
     routing::PURCHASE_NOTED,
     routing::MESSAGE_REQUESTED,
+    routing::CASE_RESTATED,
+    routing::SPLIT_BEGUN,
+    routing::DIVIDED,
+    routing::UPSTREAM_MOVED,
+    routing::RECORDS_MOVED,
+    routing::CUSTOMERS_FORGOTTEN,
+    routing::ERASURE_DONE,
+    routing::ERASURE_REPORTED,
     notification::ADDRESS_LEARNED,
     notification::ADDRESSES_MOVED,
     notification::DELIVERY_QUEUED,
@@ -38,6 +66,16 @@ const KINDS: [&str; 21] = [
     notification::REQUEST_FAILED,
     notification::DELIVERY_BEGUN,
     notification::DELIVERY_SETTLED,
+    notification::DELIVERY_RESTATED,
+    notification::REQUEST_VOIDED,
+    notification::DELIVERIES_VOIDED,
+    notification::SPLIT_BEGUN,
+    notification::DIVIDED,
+    notification::UPSTREAM_MOVED,
+    notification::RECORDS_MOVED,
+    notification::CUSTOMERS_FORGOTTEN,
+    notification::ERASURE_DONE,
+    notification::ERASURE_REPORTED,
 ];
 
 /// Any text, control characters, quotes and characters beyond 16 bits included.
@@ -107,45 +145,252 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn evidence()(
-        channel in channel_id(),
-        event in event_id(),
-        by in vec(sighting(), 0..3),
-    ) -> id::Evidence {
-        id::Evidence { channel, event, by }
+    fn evidence()(source in option::of(source()), by in vec(sighting(), 0..3)) -> id::Evidence {
+        id::Evidence { source, by }
     }
 }
 
 prop_compose! {
-    fn conflicted()(
-        (id, customer, others) in (any::<u64>(), customer(), vec(customer(), 0..3)),
-        (set_aside, unlisted) in (vec(sighting(), 0..3), any::<u32>()),
+    fn conflict()(
+        (customer, others) in (customer(), vec(customer(), 0..3)),
+        (set_aside, unlisted, cannot_link) in (vec(sighting(), 0..4), any::<u32>(), any::<bool>()),
         kinds in prop::sample::subsequence(Kind::ALL.to_vec(), 0..=6),
-        evidence in evidence(),
-    ) -> id::Event {
-        let id = ConflictId::derive(&id.to_string());
-        id::Event::Conflicted { id, customer, others, set_aside, unlisted, kinds, evidence }
+        (recorded_at, evidence) in (at(), evidence()),
+    ) -> id::Conflict {
+        id::Conflict {
+            customer, others, set_aside, unlisted, kinds, cannot_link, recorded_at, evidence,
+        }
     }
 }
 
+prop_compose! {
+    fn attribute()(name in slug(), value in any_text(), verified in any::<bool>()) -> Attribute {
+        Attribute { name: name.parse().unwrap(), value, verified }
+    }
+}
+
+prop_compose! {
+    fn consent()(means in slug(), purpose in slug(), granted in any::<bool>()) -> Consent {
+        let answer = if granted { Answer::Granted } else { Answer::Refused };
+        Consent { means: means.parse().unwrap(), purpose: purpose.parse().unwrap(), answer }
+    }
+}
+
+prop_compose! {
+    fn source()(channel in channel_id(), event in event_id()) -> id::Source {
+        id::Source { channel, event }
+    }
+}
+
+fn score() -> impl Strategy<Value = id::Score> {
+    let field = prop::sample::select(vec![id::Field::Name, id::Field::BirthDate, id::Field::Email]);
+    let level = prop::sample::select(vec![id::Level::Exact, id::Level::Close]);
+    let bits = any::<i32>().prop_map(id::Bits::from_hundredths);
+    let one =
+        (field, level, bits).prop_map(|(field, level, bits)| id::FieldScore { field, level, bits });
+    (any::<i32>(), vec(one, 0..3))
+        .prop_map(|(bits, fields)| id::Score { bits: id::Bits::from_hundredths(bits), fields })
+}
+
+prop_compose! {
+    fn kept()(
+        (identifier, verified, attached_at) in (identifier(), any::<bool>(), at()),
+        attributes in vec((attribute(), at()), 0..3),
+        consents in vec((consent(), at()), 0..3),
+        cuts in vec(any::<u64>(), 0..3),
+    ) -> id::Kept {
+        let attributes = attributes.into_iter();
+        let consents = consents.into_iter();
+        let facts = id::Facts {
+            attributes: attributes
+                .map(|(attribute, told_at)| id::Fact { attribute, told_at })
+                .collect(),
+            consents: consents.map(|(consent, told_at)| id::Told { consent, told_at }).collect(),
+        };
+        id::Kept { identifier, verified, attached_at, facts, cuts }
+    }
+}
+
+prop_compose! {
+    fn tie()(
+        (one, other) in (identifier(), identifier()),
+        source in option::of(source()),
+        (verified, at) in (any::<bool>(), at()),
+    ) -> id::Tie {
+        id::Tie { one, other, source, verified, at }
+    }
+}
+
+prop_compose! {
+    fn restated()(
+        (customer, before, split) in (customer(), customer(), any::<u64>()),
+        (created_at, seen_at, founder) in (at(), at(), option::of(identifier())),
+        aliases in vec((customer(), at(), option::of(identifier())), 0..3),
+        (identifiers, ties, more) in (vec(kept(), 0..3), vec(tie(), 0..3), any::<bool>()),
+    ) -> id::Event {
+        let aliases = aliases.into_iter().map(|(customer, created_at, founder)| {
+            id::Alias { customer, created_at, founder }
+        });
+        id::Event::Restated(Box::new(id::Restated {
+            customer,
+            split: SplitId::derive(&split.to_string()),
+            before,
+            created_at,
+            seen_at,
+            founder,
+            aliases: aliases.collect(),
+            identifiers,
+            ties,
+            more,
+        }))
+    }
+}
+
+fn counts() -> impl Strategy<Value = BTreeMap<String, u64>> {
+    prop::collection::btree_map(any_text(), any::<u64>(), 0..3)
+}
+
 fn identity_event() -> impl Strategy<Value = id::Event> {
-    prop_oneof![
-        (customer(), vec(sighting(), 0..4), option::of(evidence())).prop_map(
+    let told = || (customer(), at(), source());
+    let made = prop_oneof![
+        (customer(), vec(sighting(), 0..4), evidence()).prop_map(
             |(customer, sightings, evidence)| id::Event::Created { customer, sightings, evidence }
         ),
-        (customer(), sighting(), option::of(evidence())).prop_map(
-            |(customer, sighting, evidence)| id::Event::Attached { customer, sighting, evidence }
+        (customer(), vec(sighting(), 0..4), evidence()).prop_map(
+            |(customer, sightings, evidence)| id::Event::Attached { customer, sightings, evidence }
         ),
-        (customer(), customer(), option::of(evidence())).prop_map(
-            |(survivor, absorbed, evidence)| id::Event::Merged { survivor, absorbed, evidence }
+        (customer(), vec(sighting(), 0..4), evidence()).prop_map(
+            |(customer, sightings, evidence)| id::Event::Tied { customer, sightings, evidence }
         ),
-        (any::<u64>(), customer(), customer(), evidence()).prop_map(
-            |(id, customer, other, evidence)| {
-                let id = SuggestionId::derive(&id.to_string());
-                id::Event::Suggested { id, customer, other, evidence }
+        (customer(), customer(), evidence()).prop_map(|(survivor, absorbed, evidence)| {
+            id::Event::Merged { survivor, absorbed, evidence }
+        }),
+        (told(), identifier(), vec(attribute(), 0..3)).prop_map(
+            |((customer, told_at, source), identifier, attributes)| id::Event::Described {
+                customer,
+                identifier,
+                attributes,
+                told_at,
+                source
             }
         ),
-        conflicted(),
+        (told(), vec(consent(), 0..3)).prop_map(|((customer, told_at, source), consents)| {
+            id::Event::Consented { customer, consents, told_at, source }
+        }),
+    ];
+    let reviewed = prop_oneof![
+        (any::<u64>(), customer(), customer(), evidence(), option::of(score())).prop_map(
+            |(id, customer, other, evidence, likeness)| {
+                let id = SuggestionId::derive(&id.to_string());
+                id::Event::Suggested { id, customer, other, evidence, likeness }
+            }
+        ),
+        (any::<u64>(), customer()).prop_map(|(id, customer)| {
+            id::Event::SuggestionRejected { id: SuggestionId::derive(&id.to_string()), customer }
+        }),
+        (any::<u64>(), conflict()).prop_map(|(id, conflict)| {
+            id::Event::Conflicted { id: ConflictId::derive(&id.to_string()), conflict }
+        }),
+        (customer(), identifier())
+            .prop_map(|(customer, identifier)| id::Event::Carried { customer, identifier }),
+        (identifier(), customer(), vec(customer(), 0..3)).prop_map(
+            |(identifier, customer, carriers)| id::Event::HubFound {
+                identifier,
+                customer,
+                carriers
+            }
+        ),
+        (identifier(), customer())
+            .prop_map(|(identifier, customer)| id::Event::HubReleased { identifier, customer }),
+        (any::<u64>(), identifier(), vec(customer(), 0..3), source()).prop_map(
+            |(id, identifier, claimants, source)| {
+                let id = DisputeId::derive(&id.to_string());
+                id::Event::Disputed { id, identifier, claimants, source }
+            }
+        ),
+        (any::<u64>(), customer(), option::of(customer())).prop_map(|(id, claimant, customer)| {
+            let id = DisputeId::derive(&id.to_string());
+            id::Event::DisputeSettled { id, claimant, customer }
+        }),
+    ];
+    let parted = prop_oneof![
+        (any::<u64>(), customer(), vec(customer(), 0..3), vec(customer(), 0..3)).prop_map(
+            |(id, customer, pieces, aliases)| {
+                let id = SplitId::derive(&id.to_string());
+                id::Event::Split { id, customer, pieces, aliases }
+            }
+        ),
+        restated(),
+        (any::<u64>(), customer(), counts()).prop_map(|(id, customer, counts)| {
+            id::Event::Moved { split: SplitId::derive(&id.to_string()), customer, counts }
+        }),
+        (
+            any::<u64>(),
+            vec(customer(), 1..3),
+            prop::collection::btree_map(
+                any_text(),
+                prop::collection::btree_set((slug(), slug()), 1..3),
+                0..3
+            )
+        )
+            .prop_map(|(id, customers, refused)| {
+                let id = ErasureId::derive(&id.to_string());
+                let parse = |(means, purpose): (String, String)| {
+                    (means.parse().unwrap(), purpose.parse().unwrap())
+                };
+                let refused = refused
+                    .into_iter()
+                    .map(|(token, what)| (token, what.into_iter().map(parse).collect()))
+                    .collect();
+                id::Event::Erased { id, customers, refused }
+            }),
+        (any::<u64>(), any_text(), counts()).prop_map(|(id, service, counts)| {
+            id::Event::ErasureReported { id: ErasureId::derive(&id.to_string()), service, counts }
+        }),
+    ];
+    prop_oneof![made, reviewed, parted]
+}
+
+fn carrier() -> impl Strategy<Value = Option<Carrier>> {
+    option::of(identifier().prop_map(|identifier| Carrier::of(&identifier)))
+}
+
+fn custody_event() -> impl Strategy<Value = custody::Event> {
+    let split = || any::<u64>().prop_map(|id| SplitId::derive(&id.to_string()));
+    let erasure = || any::<u64>().prop_map(|id| ErasureId::derive(&id.to_string()));
+    let carriers = vec(identifier().prop_map(|identifier| Carrier::of(&identifier)), 0..3);
+    prop_oneof![
+        (split(), customer(), vec(customer(), 0..3), vec(customer(), 0..3)).prop_map(
+            |(split, before, pieces, aliases)| custody::Event::SplitBegun(custody::Split {
+                split,
+                before,
+                pieces,
+                aliases,
+            })
+        ),
+        (split(), customer(), customer(), vec(customer(), 0..3), carriers, any::<bool>()).prop_map(
+            |(split, before, customer, aliases, carriers, last)| {
+                custody::Event::Divided(custody::Part {
+                    split,
+                    before,
+                    customer,
+                    aliases,
+                    carriers,
+                    last,
+                })
+            }
+        ),
+        (split(), customer())
+            .prop_map(|(split, before)| custody::Event::UpstreamMoved { split, before }),
+        (split(), customer(), counts()).prop_map(|(split, customer, counts)| {
+            custody::Event::RecordsMoved { split, customer, counts }
+        }),
+        (erasure(), vec(customer(), 0..3)).prop_map(|(erasure, customers)| {
+            custody::Event::CustomersForgotten { erasure, customers }
+        }),
+        (erasure(), counts())
+            .prop_map(|(erasure, counts)| custody::Event::ErasureDone { erasure, counts }),
+        erasure().prop_map(|erasure| custody::Event::ErasureReported { erasure }),
     ]
 }
 
@@ -169,11 +414,11 @@ prop_compose! {
             (customer(), channel_id(), option::of(brand()), option::of(store())),
         (queue, rule, opened_by, opened_at) in (queue(), any_text(), event_id(), at()),
         (priority, queued_at, queued_times) in (priority(), at(), any::<u32>()),
-        stage in stage(),
+        (stage, carrier) in (stage(), carrier()),
     ) -> Case {
         Case {
             customer, channel, brand, store, queue, priority, rule, opened_by, opened_at,
-            queued_at, queued_times, stage,
+            queued_at, queued_times, stage, carrier,
         }
     }
 }
@@ -191,9 +436,10 @@ prop_compose! {
         case in option::of(case_id()),
         reply in option::of((token(), at())),
         mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
+        carrier in carrier(),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
-        MessageRequest { customer, channel, brand, templates, case, reply, mode }
+        MessageRequest { customer, channel, brand, templates, case, reply, mode, carrier }
     }
 }
 
@@ -225,8 +471,10 @@ fn routing_event() -> impl Strategy<Value = route::Event> {
                 reason
             }
         ),
-        (customer(), brand(), at()).prop_map(|(customer, brand, at)| {
-            let purchase = route::Purchase { brand, at };
+        (case_id(), case()).prop_map(|(id, case)| route::Event::CaseRestated { id, case }),
+        custody_event().prop_map(route::Event::Custody),
+        (customer(), brand(), at(), carrier()).prop_map(|(customer, brand, at, carrier)| {
+            let purchase = route::Purchase { brand, at, carrier };
             route::Event::PurchaseNoted { customer, purchase }
         }),
         (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Resolved {
@@ -255,33 +503,54 @@ prop_compose! {
         asked_at in at(),
         attempts in vec("[!-~]{1,64}", 0..3),
         outcome in option::of(outcome()),
+        (ended_at, carrier) in (option::of(at()), carrier()),
     ) -> note::Item {
         let way = token.map_or(note::Way::Push, |token| note::Way::Reply { token });
-        note::Item { customer, address, way, texts, asked_at, attempts, outcome }
+        note::Item {
+            customer, address, way, texts, asked_at, attempts, outcome, ended_at, carrier,
+        }
     }
 }
 
 fn notification_event() -> impl Strategy<Value = note::Event> {
     prop_oneof![
-        (customer(), address())
-            .prop_map(|(customer, address)| note::Event::AddressLearned { customer, address }),
+        (item_id(), item()).prop_map(|(id, item)| note::Event::ItemRestated { id, item }),
+        item_id().prop_map(|id| note::Event::RequestVoided { id }),
+        vec(item_id(), 0..3).prop_map(|items| note::Event::ItemsVoided { items }),
+        custody_event().prop_map(note::Event::Custody),
+        (customer(), address(), carrier()).prop_map(|(customer, address, carrier)| {
+            note::Event::AddressLearned { customer, address, carrier }
+        }),
         (customer(), customer()).prop_map(|(from, to)| note::Event::AddressesMoved { from, to }),
         (item_id(), item()).prop_map(|(id, item)| note::Event::Queued { id, item }),
-        (item_id(), customer(), channel_id(), any_text()).prop_map(
-            |(id, customer, channel, reason)| note::Event::Suppressed {
+        (item_id(), customer(), channel_id(), any_text(), carrier()).prop_map(
+            |(id, customer, channel, reason, carrier)| note::Event::Suppressed {
                 id,
                 customer,
                 channel,
-                reason
+                reason,
+                carrier
             }
         ),
-        (item_id(), customer(), channel_id(), any_text()).prop_map(
-            |(id, customer, channel, reason)| note::Event::Failed { id, customer, channel, reason }
+        (item_id(), customer(), channel_id(), any_text(), carrier()).prop_map(
+            |(id, customer, channel, reason, carrier)| note::Event::Failed {
+                id,
+                customer,
+                channel,
+                reason,
+                carrier
+            }
         ),
-        (item_id(), customer(), "[!-~]{1,64}")
-            .prop_map(|(id, customer, attempt)| note::Event::Begun { id, customer, attempt }),
-        (item_id(), customer(), outcome())
-            .prop_map(|(id, customer, outcome)| note::Event::Settled { id, customer, outcome }),
+        (item_id(), customer(), "[!-~]{1,64}", carrier()).prop_map(
+            |(id, customer, attempt, carrier)| {
+                note::Event::Begun { id, customer, attempt, carrier }
+            }
+        ),
+        (item_id(), customer(), outcome(), carrier()).prop_map(
+            |(id, customer, outcome, carrier)| {
+                note::Event::Settled { id, customer, outcome, carrier }
+            }
+        ),
     ]
 }
 
@@ -289,7 +558,7 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
                  |stateTime|queueTime|queueCount|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
-                 |createTime|reason|attempt|attempts|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
+                 |createTime|endTime|carrier|carriers|split|before|pieces|aliases|erasure|customers|counts|reason|attempt|attempts|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
     let text = prop_oneof![
         any_text(),
         customer().prop_map(String::from),
@@ -404,8 +673,10 @@ proptest! {
         let time = |index: usize| {
             times[index].map(|(seconds, nanos)| pbjson_types::Timestamp { seconds, nanos })
         };
-        let readable = texts.iter().filter(|text| text.parse::<Identifier>().is_ok()).count();
-        let sightings = texts.len();
+        let readable: Vec<Identifier> =
+            texts.iter().filter_map(|text| Some(normalise(text).ok()?.identifier)).collect();
+        let unreadable = texts.len() - readable.len();
+        let distinct: BTreeSet<_> = readable.into_iter().collect();
         let mut event = wire::channel::ChannelEvent {
             id, channel, store, brand,
             identifiers: texts
@@ -428,8 +699,11 @@ proptest! {
         }
         match channel::decode(event) {
             Ok(read) => {
-                prop_assert_eq!(read.event.sightings.len(), readable);
-                prop_assert_eq!(read.unreadable_identifiers, sightings - readable);
+                let sightings = read.event.sightings.iter();
+                let read_ones: BTreeSet<_> = sightings.map(|one| one.identifier.clone()).collect();
+                prop_assert_eq!(read.event.sightings.len(), distinct.len());
+                prop_assert_eq!(read_ones, distinct);
+                prop_assert_eq!(read.unreadable_identifiers, unreadable);
                 let address = channel::address_of(&read.event);
                 let line = read.event.sightings.iter().any(|sighting| {
                     matches!(sighting.identifier, Identifier::Line { .. })

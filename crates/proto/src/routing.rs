@@ -5,10 +5,11 @@ use mainstem_domain::person::ReplyRight;
 use mainstem_domain::routing::{Case, CaseView, Event, MessageRequest, Purchase, Stage};
 
 use crate::channel::{mode_from, mode_to};
+use crate::custody::{self, Kinds};
 use crate::error::{DecodeError, FieldError};
 use crate::field::{
-    parse_case, parse_channel, parse_customer, parse_id, parse_optional, parse_queue, parse_time,
-    text, timestamp,
+    parse_carrier, parse_case, parse_channel, parse_customer, parse_id, parse_optional,
+    parse_queue, parse_time, text, timestamp,
 };
 use crate::record::{self, Encoded};
 use crate::wire::routing as wire;
@@ -32,6 +33,33 @@ pub const PURCHASE_NOTED: &str = "mainstem.routing.purchase-noted.v1";
 /// The customer is to be told something.
 pub const MESSAGE_REQUESTED: &str = "mainstem.routing.message-requested.v1";
 
+/// A case belongs to a piece of the customer that it belonged to.
+pub const CASE_RESTATED: &str = "mainstem.routing.case-restated.v1";
+/// A customer is taken apart.
+pub const SPLIT_BEGUN: &str = "mainstem.routing.split-begun.v1";
+/// Some of what belongs to a piece of it.
+pub const DIVIDED: &str = "mainstem.routing.divided.v1";
+/// The service that this one follows has moved its records.
+pub const UPSTREAM_MOVED: &str = "mainstem.routing.upstream-moved.v1";
+/// The records under an id stand under their owners.
+pub const RECORDS_MOVED: &str = "mainstem.routing.records-moved.v1";
+/// A customer is forgotten.
+pub const CUSTOMERS_FORGOTTEN: &str = "mainstem.routing.customers-forgotten.v1";
+/// Its records are gone.
+pub const ERASURE_DONE: &str = "mainstem.routing.erasure-done.v1";
+/// identity-merge knows that they are.
+pub const ERASURE_REPORTED: &str = "mainstem.routing.erasure-reported.v1";
+
+const CUSTODY: Kinds = Kinds {
+    split_begun: SPLIT_BEGUN,
+    divided: DIVIDED,
+    upstream_moved: UPSTREAM_MOVED,
+    records_moved: RECORDS_MOVED,
+    customers_forgotten: CUSTOMERS_FORGOTTEN,
+    erasure_done: ERASURE_DONE,
+    erasure_reported: ERASURE_REPORTED,
+};
+
 /// The record of an event.
 #[must_use]
 pub fn encode(event: &Event) -> Encoded {
@@ -42,6 +70,11 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Queued { id, case } => {
             record::write(CASE_QUEUED, &wire::CaseQueued { case: Some(case_to_wire(*id, case)) })
         }
+        Event::CaseRestated { id, case } => record::write(
+            CASE_RESTATED,
+            &wire::CaseRestated { case: Some(case_to_wire(*id, case)) },
+        ),
+        Event::Custody(event) => custody::encode(&CUSTODY, event),
         Event::Accepted { id, customer, queue, priority, by } => record::write(
             CASE_ACCEPTED,
             &wire::CaseAccepted {
@@ -85,6 +118,7 @@ pub fn encode(event: &Event) -> Encoded {
                 customer: customer.to_string(),
                 brand: purchase.brand.to_string(),
                 purchase_time: Some(timestamp(purchase.at)),
+                carrier: text(purchase.carrier.as_ref()),
             },
         ),
         Event::Moved { from, to } => record::write(
@@ -109,6 +143,7 @@ pub fn encode(event: &Event) -> Encoded {
                     .as_ref()
                     .map(|right| timestamp(right.received_at)),
                 mode: mode_to(request.mode).into(),
+                carrier: text(request.carrier.as_ref()),
             },
         ),
     }
@@ -126,6 +161,11 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             let record: wire::CaseQueued = record::read(body)?;
             let CaseView { id, case } = held_case(record.case)?;
             Ok(Event::Queued { id, case })
+        }
+        CASE_RESTATED => {
+            let record: wire::CaseRestated = record::read(body)?;
+            let CaseView { id, case } = held_case(record.case)?;
+            Ok(Event::CaseRestated { id, case })
         }
         CASE_ACCEPTED => {
             let record: wire::CaseAccepted = record::read(body)?;
@@ -161,7 +201,8 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             let brand = parse_id("brand", &record.brand)?;
             let at = parse_time("purchase_time", record.purchase_time)?;
             let customer = parse_customer("customer", &record.customer)?;
-            Ok(Event::PurchaseNoted { customer, purchase: Purchase { brand, at } })
+            let carrier = parse_carrier("carrier", &record.carrier)?;
+            Ok(Event::PurchaseNoted { customer, purchase: Purchase { brand, at, carrier } })
         }
         CASE_RESOLVED => {
             let record: wire::CaseResolved = record::read(body)?;
@@ -179,7 +220,9 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             })
         }
         MESSAGE_REQUESTED => Ok(Event::MessageRequested(requested(record::read(body)?)?)),
-        _ => Err(DecodeError::UnknownKind(kind.to_owned())),
+        _ => custody::decode(&CUSTODY, kind, body)?
+            .map(Event::Custody)
+            .ok_or_else(|| DecodeError::UnknownKind(kind.to_owned())),
     }
 }
 
@@ -199,6 +242,7 @@ fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldErro
         templates: record.templates,
         case: parse_optional("case", &record.case)?,
         reply,
+        carrier: parse_carrier("carrier", &record.carrier)?,
     })
 }
 
@@ -239,6 +283,7 @@ fn case_to_wire(id: mainstem_domain::CaseId, case: &Case) -> wire::Case {
         queue_time: Some(timestamp(case.queued_at)),
         queue_count: case.queued_times,
         cancel_reason,
+        carrier: text(case.carrier.as_ref()),
     }
 }
 
@@ -277,6 +322,7 @@ impl TryFrom<wire::Case> for CaseView {
                 priority: parse_priority("priority", &case.priority)?,
                 rule: case.rule,
                 opened_by: parse_id("opening_event", &case.opening_event)?,
+                carrier: parse_carrier("carrier", &case.carrier)?,
                 opened_at: parse_time("open_time", case.open_time)?,
                 queued_at: parse_time("queue_time", case.queue_time)?,
                 queued_times: case.queue_count,
@@ -313,6 +359,7 @@ mod tests {
                 priority: Priority::P2,
                 rule: "menu".to_owned(),
                 opened_by: "e1".parse().unwrap(),
+                carrier: None,
                 opened_at: At::from_millis(1_500),
                 queued_at: At::from_millis(1_500),
                 queued_times: 1,

@@ -2,19 +2,21 @@ use std::borrow::Cow;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
-    Call, Draft, Machine, Method, Stored, Unreadable, Upstream, no_such_method, read_request,
-    topology,
+    Call, Chore, Counts, Draft, Keeper, Machine, Method, Stored, Unreadable, Upstream,
+    no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
+use mainstem_domain::custody;
 use mainstem_domain::routing::{
     Case, CaseView, Event, Input, REASON_AT_MOST, Routing, Stage, State,
 };
 use mainstem_domain::{
     CaseId, CustomerId, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
 };
-use mainstem_proto::field::{parse_case, parse_queue};
+use mainstem_proto::field::{parse_case, parse_customer, parse_queue};
 use mainstem_proto::wire::{channel, routing as wire};
 use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
+use mainstem_runtime::erasure;
 
 /// routing on the bus: reads `CUSTOMER`, writes `ROUTING`.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl Machine for RoutingMachine {
     const SERVICE: &'static str = "routing";
     const LEDGER: &'static str = topology::ROUTING;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
-    const SNAPSHOT_VERSION: u32 = 2;
+    const SNAPSHOT_VERSION: u32 = 3;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCase", endpoint: "get-case", roles: READERS },
         Method { name: "ListCases", endpoint: "list-cases", roles: READERS },
@@ -49,12 +51,29 @@ impl Machine for RoutingMachine {
         let record = &message.record;
         if record.kind().starts_with("mainstem.identity.") {
             let event = identity::decode(record.kind(), &record.body).map_err(unreadable)?;
+            if let Some(input) = custody::Input::of_identity(&event) {
+                return Ok(Some(Input::Custody(input)));
+            }
             return Ok(match event {
                 IdentityEvent::Merged { survivor, absorbed, .. } => {
                     Some(Input::Merged { survivor, absorbed })
                 }
                 IdentityEvent::Created { .. }
                 | IdentityEvent::Attached { .. }
+                | IdentityEvent::Tied { .. }
+                | IdentityEvent::Described { .. }
+                | IdentityEvent::Consented { .. }
+                | IdentityEvent::SuggestionRejected { .. }
+                | IdentityEvent::Carried { .. }
+                | IdentityEvent::HubFound { .. }
+                | IdentityEvent::HubReleased { .. }
+                | IdentityEvent::Disputed { .. }
+                | IdentityEvent::DisputeSettled { .. }
+                | IdentityEvent::Split { .. }
+                | IdentityEvent::Restated(_)
+                | IdentityEvent::Moved { .. }
+                | IdentityEvent::Erased { .. }
+                | IdentityEvent::ErasureReported { .. }
                 | IdentityEvent::Suggested { .. }
                 | IdentityEvent::Conflicted { .. }
                 | IdentityEvent::Channel { .. } => None,
@@ -72,7 +91,8 @@ impl Machine for RoutingMachine {
 
     fn encode(event: &Event, _cause: Option<&Stored>) -> Draft {
         let (customer, subject, place) = match event {
-            Event::Opened { case, .. } => {
+            Event::Custody(event) => return custody_draft(event),
+            Event::Opened { case, .. } | Event::CaseRestated { case, .. } => {
                 (case.customer, topology::case_subject(case.customer), place(case))
             }
             Event::Queued { id, case } => {
@@ -107,6 +127,20 @@ impl Machine for RoutingMachine {
     fn decode(message: &Stored) -> Result<Event, Unreadable> {
         routing::decode(message.record.kind(), &message.record.body)
             .map_err(|error| Unreadable(error.to_string()))
+    }
+
+    fn chores(state: &State) -> Vec<Chore> {
+        state.custody().jobs().into_iter().map(Chore::from).collect()
+    }
+
+    fn keeper_of(state: &State, message: &Stored) -> Keeper {
+        let Ok(event) = Self::decode(message) else { return Keeper::Stays };
+        let subject = &message.record.subject;
+        Keeper::of(state.custody(), subject, state.carrier_of(&event))
+    }
+
+    fn chore_done(job: &str, counts: Counts) -> Option<Input> {
+        Some(Input::Custody(custody::Input::JobDone { job: job.to_owned(), counts }))
     }
 
     fn answer(answer: &Option<CaseView>) -> String {
@@ -164,6 +198,10 @@ impl Machine for RoutingMachine {
                 let case = seen(state, caller, &request.case)?.id;
                 Ok(Call::Command(Input::Requeue { case }))
             }
+            erasure::UNREPORTED => Ok(Call::Read(erasure::unreported(state.custody()))),
+            erasure::CONFIRM => {
+                Ok(Call::Command(Input::Custody(erasure::confirmed(&read_request(body)?)?)))
+            }
             _ => Err(no_such_method(Self::SERVICE, method)),
         }
     }
@@ -171,6 +209,22 @@ impl Machine for RoutingMachine {
 
 fn unreadable(error: impl std::fmt::Display) -> Unreadable {
     Unreadable(error.to_string())
+}
+
+/// Whose records are whose: under the customer's cases, or nobody's.
+fn custody_draft(event: &custody::Event) -> Draft {
+    let customer = event.owner();
+    let encoded = routing::encode(&Event::Custody(event.clone()));
+    let headers = customer.map(|customer| (header::CUSTOMER, customer.to_string()));
+    Draft {
+        subject: customer.map_or_else(
+            || topology::ledger_subject(RoutingMachine::SERVICE, topology::ERASED),
+            topology::case_subject,
+        ),
+        kind: Cow::Borrowed(encoded.kind),
+        body: encoded.body,
+        headers: headers.into_iter().collect(),
+    }
 }
 
 fn place(case: &Case) -> Vec<(&'static str, String)> {
@@ -210,6 +264,10 @@ fn list(
         "" => None,
         queue => Some(parse_queue("queue", queue)?),
     };
+    let customer = match request.customer.as_str() {
+        "" => None,
+        customer => Some(parse_customer("customer", customer)?),
+    };
     let after = match request.page_token.as_str() {
         "" => None,
         token => Some(parse_case("page_token", token).map_err(|_| {
@@ -226,6 +284,7 @@ fn list(
     }
     let wanted = |case: &Case| {
         queue.as_ref().is_none_or(|queue| *queue == case.queue)
+            && customer.is_none_or(|customer| customer == case.customer)
             && (request.state() == wire::CaseState::Unspecified
                 || request.state() == state_of(case))
             && reaches(caller, case)
@@ -302,6 +361,7 @@ mod tests {
             priority: Priority::P2,
             rule: "menu".to_owned(),
             opened_by: "e1".parse().unwrap(),
+            carrier: None,
             opened_at: At::default(),
             queued_at: At::default(),
             queued_times: 1,
@@ -328,6 +388,32 @@ mod tests {
         assert!(matches!(claim("repair"), Ok(Input::Claim { .. })));
         assert_eq!(claim("parts").unwrap_err().reason, "OUT_OF_SCOPE");
         assert_eq!(claim("").unwrap_err().violations[0].field, "queue");
+    }
+
+    #[test]
+    fn the_cases_of_a_customer_are_found_alone() {
+        let mut state = State::default();
+        for (id, customer) in [("1", "1"), ("2", "2"), ("3", "2")] {
+            let case = Case { customer: CustomerId::derive(customer), ..case() };
+            let opened = Event::Opened { id: CaseId::derive(id), case };
+            Routing::evolve(&mut state, &opened, At::default());
+        }
+        let scope = Scope { all: true, ..Scope::default() };
+        let caller = Caller { name: "somebody".to_owned(), role: Role::Service, scope };
+        let list = |customer: &str| {
+            let body = json!({"customer": customer, "state": "CASE_STATE_OPEN"}).to_string();
+            match RoutingMachine::call(&state, "ListCases", &caller, "r", body.as_bytes())? {
+                Call::Read(answer) => Ok(serde_json::from_str::<Value>(&answer).unwrap()),
+                Call::Command(_) => panic!("a list only reads"),
+            }
+        };
+        let found = |customer: &str| list(customer).unwrap()["cases"].as_array().map(Vec::len);
+        assert_eq!(found(CustomerId::derive("1").as_str()), Some(1));
+        assert_eq!(found(CustomerId::derive("2").as_str()), Some(2));
+        assert_eq!(found(CustomerId::derive("3").as_str()), None);
+        assert_eq!(found(""), Some(3));
+        let refusal: Refusal = list("x").unwrap_err();
+        assert_eq!(refusal.violations[0].field, "customer");
     }
 
     #[test]

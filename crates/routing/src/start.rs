@@ -1,12 +1,13 @@
 use anyhow::Context as _;
-use mainstem_runtime::Process;
+use mainstem_bus::Machine as _;
 use mainstem_runtime::service::{self, Started};
+use mainstem_runtime::{Process, erasure};
 
 use crate::RoutingMachine;
 use crate::keeper::Keeper;
 
-/// Starts routing in this process: its decider with both faces, and the queue keeper, which works
-/// while this instance writes.
+/// Starts routing in this process: its decider with both faces, and the queue keeper and the
+/// reporter of erasures, which work while this instance writes.
 ///
 /// # Errors
 /// The broker or an address cannot be used; the message names the key to change.
@@ -19,5 +20,6 @@ pub async fn start(process: &Process) -> anyhow::Result<Started> {
         .await
         .context("routing cannot keep its queues")?;
     process.lifecycle.spawn(name, keeper.run(process.lifecycle.stopping()));
+    erasure::start(process, RoutingMachine::SERVICE, section, &started.handle).await?;
     Ok(started)
 }

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use layers::Layers;
 pub use secret::Secret;
 pub use sections::{
-    CallersConfig, ClockConfig, EngineConfig, GrpcConfig, IngressConfig, LogFormat, NatsConfig,
-    OperatorConfig, SenderConfig, ServiceConfig, TelemetryConfig,
+    CallersConfig, ClockConfig, EngineConfig, ErasureConfig, GrpcConfig, IngressConfig, LogFormat,
+    NatsConfig, OperatorConfig, SenderConfig, ServiceConfig, TelemetryConfig,
 };
 
 /// Every key with its default and what it means.
@@ -43,6 +43,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// The deciders' engine.
     pub engine: EngineConfig,
+    /// What it takes to forget a customer.
+    pub erasure: ErasureConfig,
     /// The identity-merge process.
     pub identity_merge: ServiceConfig,
     /// The routing process.

@@ -10,6 +10,7 @@
 pub mod callers;
 pub mod clock;
 pub mod config;
+pub mod erasure;
 pub mod grpc;
 pub mod lifecycle;
 mod main_entry;

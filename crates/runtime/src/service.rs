@@ -1,18 +1,21 @@
 //! How a service with a ledger runs: connection, host, and its two faces.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use futures::stream::{BoxStream, StreamExt as _};
 use mainstem_bus::Machine;
 use mainstem_bus::engine::{Settings, Span};
 use mainstem_bus::nats::{
-    Bus, Counted, Handle, Host, Instance, Login, Surroundings, serve_endpoints,
+    Bus, Counted, Handle, Host, Instance, Login, Outside, Surroundings, serve_endpoints,
 };
-use mainstem_domain::At;
+use mainstem_domain::access::{Caller, Role};
+use mainstem_domain::{At, Refusal};
 use mainstem_proto::wire::engine as wire;
 use mainstem_proto::wire::engine::engine_service_server::{EngineService, EngineServiceServer};
 use opentelemetry::KeyValue;
@@ -21,6 +24,7 @@ use opentelemetry::trace::SpanKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService as _;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -92,6 +96,7 @@ struct Around {
     clock: Clock,
     dead_letters: Counter<u64>,
     voided: Counter<u64>,
+    gauges: Mutex<BTreeMap<&'static str, opentelemetry::metrics::Gauge<u64>>>,
 }
 
 impl Around {
@@ -107,6 +112,7 @@ impl Around {
                 .u64_counter("mainstem.records.voided")
                 .with_description("Records that count for nobody: an old writer's, or a stranger's")
                 .build(),
+            gauges: Mutex::default(),
         }
     }
 }
@@ -134,6 +140,14 @@ impl Surroundings for Around {
             Counted::Voided => &self.voided,
         };
         counter.add(1, &[KeyValue::new("mainstem.service", service)]);
+    }
+
+    fn gauge(&self, service: &'static str, gauge: mainstem_bus::Gauge) {
+        let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = gauges.entry(gauge.name).or_insert_with(|| {
+            opentelemetry::global::meter("mainstem").u64_gauge(gauge.name).build()
+        });
+        made.record(gauge.value, &[KeyValue::new("mainstem.service", service)]);
     }
 
     fn span_start(&self) -> Option<SystemTime> {
@@ -180,6 +194,24 @@ pub struct Started {
 
 /// Starts a service with a ledger: its host and both its faces.
 pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyhow::Result<Started> {
+    begin::<M>(process, section, |_| None).await
+}
+
+/// The same for a service with methods that need more than its state; see [`Outside`]. It is made
+/// with the service's own connection.
+pub async fn start_with<M: Grpc>(
+    process: &Process,
+    section: &ServiceConfig,
+    outside: impl FnOnce(&Bus) -> Arc<dyn Outside>,
+) -> anyhow::Result<Started> {
+    begin::<M>(process, section, |bus| Some(outside(bus))).await
+}
+
+async fn begin<M: Grpc>(
+    process: &Process,
+    section: &ServiceConfig,
+    outside: impl FnOnce(&Bus) -> Option<Arc<dyn Outside>>,
+) -> anyhow::Result<Started> {
     let Process { config, clock, callers, lifecycle, instance } = process;
     let bus = process.connect(M::SERVICE, &section.nats_user, &section.nats_password).await?;
     let engine = &config.engine;
@@ -196,7 +228,10 @@ pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyho
         drain: lifecycle.drain(),
         surroundings: Arc::new(Around::new(clock.clone())),
     };
-    let (host, handle) = Host::<M>::open(bus.clone(), instance.clone()).await?;
+    let (host, mut handle) = Host::<M>::open(bus.clone(), instance.clone()).await?;
+    if let Some(outside) = outside(&bus) {
+        handle = handle.with_outside(outside);
+    }
 
     let listener = TcpListener::bind(section.grpc_listen)
         .await
@@ -207,6 +242,8 @@ pub async fn start<M: Grpc>(process: &Process, section: &ServiceConfig) -> anyho
         callers: Arc::clone(callers),
         calls: Arc::default(),
         instance: instance.name.into(),
+        bus: bus.clone(),
+        stop: lifecycle.stopping(),
     };
     let names = [M::NAME, EngineServiceServer::<Face>::NAME];
     let (routes, health) = grpc::standard_routes(&names).await?;
@@ -259,9 +296,63 @@ pub struct Face {
     callers: Arc<Callers>,
     calls: Arc<AtomicU64>,
     instance: Arc<str>,
+    bus: Bus,
+    stop: CancellationToken,
+}
+
+/// What a streaming method works with.
+pub struct Watch {
+    /// The service's use cases.
+    pub handle: Handle,
+    /// The service's connection.
+    pub bus: Bus,
+    /// Who asks. The role was checked, the scope was not.
+    pub caller: Caller,
+    /// Names the call.
+    pub call_id: String,
+    /// When to end, with `UNAVAILABLE`, so that the client comes again.
+    pub stop: CancellationToken,
+}
+
+/// What a streaming method answers, before it stands on the wire.
+pub type Told<T> = BoxStream<'static, Result<T, Refusal>>;
+
+/// What a streaming method answers.
+pub type Answers<T> = BoxStream<'static, Result<T, Status>>;
+
+/// The answer of a streaming method.
+pub fn streamed<T: 'static>(
+    opened: Result<Told<T>, Refusal>,
+) -> Result<Response<Answers<T>>, Status> {
+    let told = opened.map_err(|refusal| status_from(&refusal))?;
+    Ok(Response::new(told.map(|told| told.map_err(|refusal| status_from(&refusal))).boxed()))
 }
 
 impl Face {
+    /// Lets a caller into a streaming method.
+    pub fn admit<Ask>(
+        &self,
+        method: &'static str,
+        roles: &[Role],
+        request: Request<Ask>,
+    ) -> Result<(Watch, Ask), Status> {
+        let caller = caller_from_request(&self.callers, request.metadata(), request.peer_certs());
+        let caller = caller.and_then(|caller| caller.admit(method, roles).map(|()| caller));
+        let watch = Watch {
+            handle: self.handle.clone(),
+            bus: self.bus.clone(),
+            caller: caller.map_err(|refusal| status_from(&refusal))?,
+            call_id: self.call_id(),
+            stop: self.stop.clone(),
+        };
+        Ok((watch, request.into_inner()))
+    }
+
+    fn call_id(&self) -> String {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        format!("{}/{number}", self.instance)
+    }
+
     /// Does what the method says.
     pub async fn call<Ask: Serialize, Answer: DeserializeOwned>(
         &self,
@@ -274,9 +365,7 @@ impl Face {
         let body = serde_json::to_vec(request.get_ref()).map_err(|_| {
             Status::invalid_argument("the request has an enum value or a time that does not exist")
         })?;
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let call_id = format!("{}/{number}", self.instance);
-        let answer = self.handle.call(method, caller, &body, trace, call_id).await;
+        let answer = self.handle.call(method, caller, &body, trace, self.call_id()).await;
         let answer = answer.map_err(|refusal| status_from(&refusal))?;
         serde_json::from_str(&answer)
             .map(Response::new)
@@ -285,11 +374,18 @@ impl Face {
 }
 
 /// Implements a generated gRPC service for [`Face`] and [`Grpc`] for its machine.
+///
+/// Methods that answer with a stream have no NATS endpoint. Each names its type in the generated
+/// trait, its roles, and the function that opens it:
+/// `async fn(Watch, Ask) -> Result<Told<Answer>, Refusal>`.
 #[macro_export]
 macro_rules! grpc_face {
     ($machine:ty, $server:ident, $service:path, $wire:path, {
         $($method:ident => $name:literal: $ask:ident -> $answer:ident),+ $(,)?
-    }) => {
+    } $(, streams {
+        $($stream:ident => $stream_name:literal: $stream_ask:ident -> $stream_answer:ident
+            as $stream_type:ident, for $roles:expr, by $open:path);+ $(;)?
+    })? $(,)?) => {
         const _: () = {
             use $wire as wire;
 
@@ -305,6 +401,18 @@ macro_rules! grpc_face {
                 ) -> Result<tonic::Response<wire::$answer>, tonic::Status> {
                     self.0.call($name, request).await
                 })+
+
+                $($(
+                    type $stream_type = $crate::service::Answers<wire::$stream_answer>;
+
+                    async fn $stream(
+                        &self,
+                        request: tonic::Request<wire::$stream_ask>,
+                    ) -> Result<tonic::Response<Self::$stream_type>, tonic::Status> {
+                        let (watch, ask) = self.0.admit($stream_name, $roles, request)?;
+                        $crate::service::streamed($open(watch, ask).await)
+                    }
+                )+)?
             }
 
             impl $crate::service::Grpc for $machine {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use mainstem_bus::TraceContext;
-use mainstem_domain::notification::{Delivery, Outcome, Way as ItemWay};
+use mainstem_domain::notification::{Delivery, ITEM_ERASED, Outcome, Way as ItemWay};
 use mainstem_domain::{ChannelId, ItemId, Refusal, RefusalCode, derive_uuid};
 use mainstem_line::api::Answer;
 use mainstem_proto::wire::notification as wire;
@@ -222,6 +222,11 @@ impl Sender {
 
     /// Notification does not take the question or the outcome.
     fn refused(&self, work: &Work, refusal: &Refusal) -> Fate {
+        // Nobody is to be told, and nothing of the item may stay anywhere.
+        if refusal.reason == ITEM_ERASED {
+            self.memory.forget(work.item);
+            return self.count(work, "erased", Fate::Done);
+        }
         tracing::warn!(item = %work.item, reason = refusal.reason, %refusal, "notification refuses");
         let denied =
             matches!(refusal.code, RefusalCode::Unauthenticated | RefusalCode::PermissionDenied);

@@ -23,7 +23,7 @@ impl Metrics {
         Self { items, calls }
     }
 
-    /// `outcome` is `sent`, `failed`, `settled_before`, `given_back`, `rejected` or
+    /// `outcome` is `sent`, `failed`, `settled_before`, `given_back`, `rejected`, `erased` or
     /// `held_too_long`.
     pub(crate) fn item(&self, channel: &str, outcome: &'static str) {
         let labels =

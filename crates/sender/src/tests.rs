@@ -161,6 +161,8 @@ fn delivery(way: Way) -> Delivery {
             asked_at: NOW,
             attempts: Vec::new(),
             outcome: None,
+            ended_at: None,
+            carrier: None,
         },
     }
 }

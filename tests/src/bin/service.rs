@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::{self, Next};
-use mainstem_identity_merge::IdentityMachine;
 use mainstem_line::Channels;
 use mainstem_line_sandbox::{Faults, Sandbox};
-use mainstem_notification::NotificationMachine;
 use mainstem_runtime::config::environment;
-use mainstem_runtime::{Config, Process, exit, run, service};
+use mainstem_runtime::{Config, Process, exit, run};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
@@ -23,7 +21,7 @@ fn main() -> ExitCode {
     };
     exit(match name.as_str() {
         "identity-merge" => run("identity-merge", config, async |process| {
-            service::start::<IdentityMachine>(process, &process.config.identity_merge).await?;
+            Box::pin(mainstem_identity_merge::start(process)).await?;
             Ok(())
         }),
         "routing" => run("routing", config, async |process| {
@@ -31,7 +29,7 @@ fn main() -> ExitCode {
             Ok(())
         }),
         "notification" => run("notification", config, async |process| {
-            service::start::<NotificationMachine>(process, &process.config.notification).await?;
+            Box::pin(mainstem_notification::start(process)).await?;
             Ok(())
         }),
         "ingress" => run("ingress", config, async |process| {

@@ -147,9 +147,9 @@ fn epoch_of(record: &Record) -> Option<u64> {
     record.header(header::EPOCH)?.parse().ok()
 }
 
-/// Of the domain, not of the engine.
+/// Of the domain, not of the engine, and no copy of one that was moved.
 pub(super) fn is_domain(record: &Record) -> bool {
-    !record.kind().starts_with(kind::OWN)
+    !record.kind().starts_with(kind::OWN) && !record.is_moved()
 }
 
 fn no_late_records(broker: &SimBroker, ledger: &str) -> Checked {

@@ -247,11 +247,11 @@ impl Maker {
         let number = self.rng.random_range(0..6);
         let id = self.request_id("attach");
         let body = json!({
-            "requestId": id, "customer": known.id.as_str(), "identifier": format!("phone:+88690000{number}"),
+            "requestId": id, "customer": known.id.as_str(), "identifier": format!("phone:+88690000000{number}"),
         });
         // Two of one phase must not want the same number.
         let taken = self.phase.calls.iter().flatten().any(|call| match &call.asked {
-            Asked::Method { body, .. } => body.contains(&format!("phone:+88690000{number}\"")),
+            Asked::Method { body, .. } => body.contains(&format!("phone:+88690000000{number}\"")),
             Asked::Configure(_) => false,
         });
         if !taken {

@@ -17,6 +17,7 @@
 //! - All records of one input count, or none of them do, as soon as a writer has begun.
 //! - An input is decided after everything that its writer had seen.
 
+mod custodian;
 mod memory;
 mod snapshot;
 mod write;
@@ -28,7 +29,8 @@ use std::time::Duration;
 use mainstem_domain::configuration::Configuration;
 use mainstem_domain::{At, Decider as _, Refusal};
 
-use crate::machine::{InputOf, Machine, StateOf};
+use crate::custody::Counts;
+use crate::machine::{EventOf, InputOf, Machine, StateOf};
 use crate::positions::{Epoch, Position, Positions};
 use crate::record::{Record, Stored, Unreadable, header};
 use crate::trace::TraceContext;
@@ -47,8 +49,11 @@ pub mod kind {
     pub const POSITION: &str = "mainstem.ledger.position.v1";
     /// A configuration is in force from here on.
     pub const CONFIGURATION: &str = "mainstem.ledger.configuration.v1";
-    /// The answer of a command that changed nothing, or that is too long for a header.
+    /// The answer of a command that changed nothing, that is too long for a header, or that names
+    /// another customer than the first record.
     pub const RECEIPT: &str = "mainstem.ledger.receipt.v1";
+    /// How many records a job will erase.
+    pub const CUSTODY: &str = "mainstem.ledger.custody.v1";
 }
 
 /// The most records that one atomic batch can hold (the server's limit).
@@ -215,6 +220,21 @@ pub enum Ask<Input> {
     Read(String),
     /// Refused by what the state was then, as soon as all that was seen is stored.
     Refused(Refusal),
+    /// From the custodian, never from a client: what is to be done with this record by this job.
+    /// A record that belongs to another is copied first.
+    Move {
+        /// The job.
+        job: String,
+        /// The record.
+        original: Box<Stored>,
+    },
+    /// From the custodian, never from a client: this is what this job will erase.
+    Plan {
+        /// The job.
+        job: String,
+        /// How many records at each place.
+        counts: Counts,
+    },
 }
 
 /// A configuration with its digest.
@@ -375,33 +395,50 @@ impl<M: Machine> Engine<M> {
             what,
         };
         let record = &message.record;
+        // What is missing was deleted.
+        let missing = message.sequence.saturating_sub(self.memory.sequence + 1);
         let mut epoch = self.memory.epoch;
         let carried = record.header(header::EPOCH).and_then(|text| text.parse().ok());
         if !epoch.admit(carried, record.kind() == kind::EPOCH) {
             self.memory.epoch = epoch;
+            self.memory.void(message.sequence);
+            self.memory.pass_holes(missing);
             self.passed(message.sequence);
             return Ok(Folded::Void);
         }
         let stamp = memory::Stamp::read(record).map_err(|error| damaged(error.0))?;
         let own = record.kind().starts_with(kind::OWN);
-        if !own || record.kind() == kind::RECEIPT {
-            self.memory.check_rest(record).map_err(|error| damaged(error.0))?;
-        }
         if record.kind() == kind::CONFIGURATION {
             let digest = memory::configuration_digest(record).map_err(|e| damaged(e.0))?;
             if self.applied.digest != digest {
                 return Err(FoldError::NeedsConfiguration(digest));
             }
             self.memory.configuration = digest;
+        }
+        self.memory.pass_holes(missing);
+        if !own || record.kind() == kind::RECEIPT {
+            self.memory.check_rest(record).map_err(|error| damaged(error.0))?;
+        }
+        if record.kind() == kind::CUSTODY {
+            self.fold_plan(message).map_err(|error| damaged(error.0))?;
+        } else if record.is_moved() {
+            self.fold_moved(message, &stamp).map_err(|error| damaged(error.0))?;
         } else if !own {
             let event = M::decode(message).map_err(|error| damaged(error.0))?;
-            M::Decider::evolve(&mut self.memory.state, &event, stamp.at);
-            self.memory.decided += 1;
+            self.evolve(&event, stamp.at, message.sequence, &stamp.positions);
         }
         self.memory.epoch = epoch;
         self.memory.take(stamp);
         self.passed(message.sequence);
         Ok(Folded::Taken)
+    }
+
+    /// Takes an event of the record at `sequence`, which was decided with the upstreams read so
+    /// far.
+    fn evolve(&mut self, event: &EventOf<M>, at: At, sequence: u64, read: &Positions) {
+        M::Decider::evolve(&mut self.memory.state, event, at);
+        self.memory.decided += 1;
+        self.memory.list_jobs(&M::chores(&self.memory.state), sequence, read);
     }
 
     fn passed(&mut self, sequence: u64) {
@@ -414,6 +451,7 @@ impl<M: Machine> Engine<M> {
     /// deleted, and its place is taken all the same.
     pub fn folded_to(&mut self, last_sequence: u64) {
         if last_sequence > self.memory.sequence {
+            self.memory.pass_holes(last_sequence - self.memory.sequence);
             self.memory.sequence = last_sequence;
             self.stored = last_sequence;
         }

@@ -1,3 +1,4 @@
+use std::io::{BufReader, BufWriter};
 use std::sync::Arc;
 
 use crate::engine::Applied;
@@ -33,11 +34,30 @@ pub enum BadSnapshot {
     Content,
 }
 
-const MAGIC: &[u8; 8] = b"MSTMSNP1";
+const MAGIC: &[u8; 8] = b"MSTMSNP2";
+
+/// Bytes before the packed state.
+const HEAD: usize = 16;
+
+/// Bytes that are packed and unpacked at a time.
+const IN_MEMORY: usize = 64 * 1_024;
+
+/// The longest text in a state: the answer of a command, which fits a message.
+const TEXT_AT_MOST: usize = 16 * 1_024 * 1_024;
 
 impl<M: Machine> Snapshot<M> {
     pub(crate) fn of(memory: Memory<StateOf<M>>, applied: Arc<Applied>) -> Self {
         Self { memory, applied }
+    }
+
+    /// A snapshot of a state alone, for benches: nothing else was remembered up to this record.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_state(state: StateOf<M>, sequence: u64, epoch: u64, at: mainstem_domain::At) -> Self {
+        let epoch = crate::positions::Epoch { number: epoch, broken: false };
+        let mut memory = Memory::default();
+        (memory.state, memory.sequence, memory.epoch, memory.at) = (state, sequence, epoch, at);
+        Self { memory, applied: Arc::default() }
     }
 
     pub(crate) fn into_parts(self) -> (Memory<StateOf<M>>, Arc<Applied>) {
@@ -58,7 +78,8 @@ impl<M: Machine> Snapshot<M> {
         record.is_none_or(|record| {
             let at = record.header(header::RECORDED_TIME).and_then(mainstem_domain::At::parse);
             record.header(header::EPOCH) == Some(memory.epoch.number.to_string().as_str())
-                && at == Some(memory.at)
+                // A moved copy tells when its original was decided.
+                && (at == Some(memory.at) || (record.is_moved() && at < Some(memory.at)))
         })
     }
 
@@ -93,13 +114,18 @@ impl<M: Machine> Snapshot<M> {
     /// # Errors
     /// [`BadSnapshot::Content`] when the state cannot be encoded.
     pub fn encode(&self) -> Result<Vec<u8>, BadSnapshot> {
-        let plain = postcard::to_stdvec(&self.memory).map_err(|_| BadSnapshot::Content)?;
-        let packed = zstd::encode_all(plain.as_slice(), 1).map_err(|_| BadSnapshot::Content)?;
-        let mut bytes = Vec::with_capacity(packed.len() + 16);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&M::SNAPSHOT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&packed).to_le_bytes());
-        bytes.extend_from_slice(&packed);
+        let content = |_| BadSnapshot::Content;
+        let head = vec![0; HEAD];
+        // A large state stands beside its snapshot once, not twice: it is packed as it is written.
+        let packer = zstd::Encoder::new(head, 1).map_err(content)?;
+        let packer = BufWriter::with_capacity(IN_MEMORY, packer);
+        let packer = postcard::to_io(&self.memory, packer).map_err(|_| BadSnapshot::Content)?;
+        let packer = packer.into_inner().map_err(|_| BadSnapshot::Content)?;
+        let mut bytes = packer.finish().map_err(content)?;
+        let checksum = crc32fast::hash(&bytes[HEAD..]);
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&M::SNAPSHOT_VERSION.to_le_bytes());
+        bytes[12..HEAD].copy_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
     }
 
@@ -108,7 +134,7 @@ impl<M: Machine> Snapshot<M> {
     /// # Errors
     /// Why it cannot be used.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadSnapshot> {
-        let (head, packed) = bytes.split_at_checked(16).ok_or(BadSnapshot::Shape)?;
+        let (head, packed) = bytes.split_at_checked(HEAD).ok_or(BadSnapshot::Shape)?;
         let field = |from: usize| {
             let mut four = [0; 4];
             four.copy_from_slice(&head[from..from + 4]);
@@ -123,8 +149,11 @@ impl<M: Machine> Snapshot<M> {
         if field(12) != crc32fast::hash(packed) {
             return Err(BadSnapshot::Checksum);
         }
-        let plain = zstd::decode_all(packed).map_err(|_| BadSnapshot::Content)?;
-        let memory = postcard::from_bytes(&plain).map_err(|_| BadSnapshot::Content)?;
+        let plain = zstd::Decoder::new(packed).map_err(|_| BadSnapshot::Content)?;
+        let plain = BufReader::with_capacity(IN_MEMORY, plain);
+        let mut text = vec![0; TEXT_AT_MOST];
+        let (memory, _) =
+            postcard::from_io((plain, &mut text)).map_err(|_| BadSnapshot::Content)?;
         Ok(Self { memory, applied: Arc::default() })
     }
 }

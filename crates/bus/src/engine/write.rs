@@ -9,6 +9,7 @@ use super::{
     Ack, Answer, Append, Ask, BATCH_AT_MOST, BrokenPromise, Command, Engine, InFlight, Lost, Mode,
     Offered, Read, Span, Ticket, kind,
 };
+use crate::custody::named;
 use crate::machine::{Draft, EventOf, InputOf, Machine};
 use crate::positions::{Epoch, Position, Positions};
 use crate::record::{Headers, Record, Stored, carry, header};
@@ -26,7 +27,7 @@ const ANSWER_AT_MOST: usize = 16 * 1024;
 const HEADERS_USUALLY: usize = 20;
 
 /// What an input was, as its records tell it.
-struct Cause<'a> {
+pub(super) struct Cause<'a> {
     /// The stream it came from, or what else it was.
     from: &'static str,
     /// What the ids of its records are derived from; the same on every run.
@@ -70,10 +71,10 @@ impl<M: Machine> Engine<M> {
                 self.record(draft, index, &common)
             })
             .collect();
-        self.memory.take(Stamp::new(at, cause.positions, None));
+        self.memory.take(Stamp::new(at, cause.positions));
         self.send(epoch, true);
 
-        let mut rest = std::mem::take(&mut self.memory.rest);
+        let mut rest = self.memory.take_rest();
         if self.settings.broken == Some(BrokenPromise::NoCompletion) {
             rest.clear();
         }
@@ -87,8 +88,7 @@ impl<M: Machine> Engine<M> {
             if !record.kind().starts_with(kind::OWN)
                 && let Ok(event) = M::decode(&message)
             {
-                M::Decider::evolve(&mut self.memory.state, &event, stamp.at);
-                self.memory.decided += 1;
+                self.evolve(&event, stamp.at, message.sequence, &stamp.positions);
             }
             self.memory.take(stamp);
             self.send(vec![record], false);
@@ -112,7 +112,8 @@ impl<M: Machine> Engine<M> {
         {
             return Offered::Held { stream, sequence };
         }
-        let read: Read<M> = if record.kind().starts_with(kind::OWN) {
+        // A moved copy is history: its original was read, or was deleted before anybody could.
+        let read: Read<M> = if record.kind().starts_with(kind::OWN) || record.is_moved() {
             Ok(None)
         } else {
             M::input(upstream.stream, message)
@@ -179,6 +180,14 @@ impl<M: Machine> Engine<M> {
         let (events, answer) = match ask {
             Ask::Read(answer) => return self.answer(ticket, Ok(answer)),
             Ask::Refused(refusal) => (Vec::new(), Err(refusal)),
+            Ask::Move { job, original } => {
+                let verdict = self.relocate(&job, &original, now);
+                return self.answer(ticket, Ok(verdict.to_owned()));
+            }
+            Ask::Plan { job, counts } => {
+                self.plan(&job, counts, now);
+                return self.answer(ticket, Ok("{}".to_owned()));
+            }
             Ask::Decider(input) => {
                 let decision = self.decide(&input, now);
                 let answer = match decision.answer {
@@ -219,8 +228,10 @@ impl<M: Machine> Engine<M> {
             message: None,
             positions: self.memory.positions.clone(),
         };
-        let receipt =
-            request_id.map(|request_id| Receipt { request_id, hash, answer: answer.clone() });
+        let receipt = request_id.map(|request_id| {
+            let answer = answer.clone();
+            Receipt { request_id, hash, answer, owner: None }
+        });
         if receipt.is_some() || !events.is_empty() || !own.is_empty() {
             self.append(&cause, &events, own, receipt, now);
         }
@@ -333,7 +344,7 @@ impl<M: Machine> Engine<M> {
             .map(|(stream, cause)| (stream.to_owned(), cause.sequence))
     }
 
-    fn own_cause(&self, from: &'static str, id: &str) -> Cause<'static> {
+    pub(super) fn own_cause(&self, from: &'static str, id: &str) -> Cause<'static> {
         Cause {
             from,
             id: id.to_owned(),
@@ -345,7 +356,7 @@ impl<M: Machine> Engine<M> {
     }
 
     /// Appends everything that one input led to.
-    fn append(
+    pub(super) fn append(
         &mut self,
         cause: &Cause<'_>,
         events: &[EventOf<M>],
@@ -354,14 +365,27 @@ impl<M: Machine> Engine<M> {
         now: At,
     ) {
         let at = now.max(self.memory.at);
+        let own_records = own.len();
         let mut drafts = own;
         drafts.extend(events.iter().map(|event| M::encode(event, cause.message)));
         let text = receipt.as_ref().map(json);
-        let apart = text.as_ref().filter(|text| drafts.is_empty() || text.len() > ANSWER_AT_MOST);
-        if let Some(text) = apart {
-            drafts.push(own_draft::<M>(topology::RECEIPT, kind::RECEIPT, text.clone()));
-        } else if let Some(text) = text {
-            drafts[0].headers.push((header::RECEIPT, text));
+        // Only who owns the first record may stand in it, in whatever header.
+        let owner = drafts.first().and_then(|draft| topology::customer_of(&draft.subject));
+        let names_another =
+            text.as_ref().is_some_and(|text| named(text).any(|id| Some(id) != owner));
+        let mut together = drafts.iter().skip(1).any(|draft| {
+            let other = topology::customer_of(&draft.subject);
+            other.is_some() && other != owner
+        });
+        let mut receipt_at = 0;
+        if let Some(text) = text {
+            if drafts.is_empty() || names_another || text.len() > ANSWER_AT_MOST {
+                receipt_at = drafts.len();
+                together |= names_another && !drafts.is_empty();
+                drafts.push(own_draft::<M>(topology::RECEIPT, kind::RECEIPT, text));
+            } else {
+                drafts[0].headers.push((header::RECEIPT, text));
+            }
         }
         let common = self.common(cause, at);
         let mut records: Vec<_> = drafts
@@ -369,8 +393,7 @@ impl<M: Machine> Engine<M> {
             .enumerate()
             .map(|(index, draft)| self.record(draft, index, &common))
             .collect();
-        let mut together = false;
-        if records.len() > 1 {
+        if records.len() > 1 && !together {
             let rest = carry(&records[1..])
                 .filter(|rest| rest.len() + records[0].headers.size() <= HEADERS_AT_MOST);
             match rest {
@@ -378,18 +401,27 @@ impl<M: Machine> Engine<M> {
                 None => together = true,
             }
         }
-        for event in events {
-            M::Decider::evolve(&mut self.memory.state, event, at);
+        // As they are folded: each record's event, then its receipt.
+        self.memory.take(Stamp::new(at, cause.positions.clone()));
+        let mut receipt = receipt;
+        for (index, record) in records.iter().enumerate() {
+            let sequence = self.memory.sequence + 1 + index as u64;
+            if let Some(event) = index.checked_sub(own_records).and_then(|event| events.get(event))
+            {
+                self.evolve(event, at, sequence, &cause.positions);
+            }
+            if let Some(receipt) = receipt.take_if(|_| index == receipt_at) {
+                let stamp = Stamp::new(at, cause.positions.clone());
+                self.memory.take(stamp.with_receipt(receipt, &record.subject));
+            }
         }
         self.span = Some(Span { parent: cause.trace, context: common.span, from: cause.from });
-        self.memory.take(Stamp::new(at, cause.positions.clone(), receipt));
-        self.memory.decided += events.len() as u64;
         self.silent_inputs = 0;
         self.silent_since = None;
         self.send(records, together);
     }
 
-    fn send(&mut self, records: Vec<Record>, together: bool) {
+    pub(super) fn send(&mut self, records: Vec<Record>, together: bool) {
         self.records_since_snapshot += records.len() as u64;
         if together {
             debug_assert!(records.len() <= BATCH_AT_MOST, "an input of {} records", records.len());
@@ -476,7 +508,7 @@ impl Cause<'_> {
     }
 }
 
-fn own_draft<M: Machine>(what: &str, kind: &'static str, body: String) -> Draft {
+pub(super) fn own_draft<M: Machine>(what: &str, kind: &'static str, body: String) -> Draft {
     Draft {
         subject: topology::ledger_subject(M::SERVICE, what),
         kind: Cow::Borrowed(kind),
@@ -485,7 +517,7 @@ fn own_draft<M: Machine>(what: &str, kind: &'static str, body: String) -> Draft 
     }
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }
 

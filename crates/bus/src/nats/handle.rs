@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Answer, Applied};
 use crate::machine::{Method, no_such_method, read_request};
+use crate::nats::outside::{Asked, Outside, Question};
 use crate::nats::{Bus, Configurations};
 use crate::positions::Positions;
 use crate::topology;
@@ -58,6 +59,7 @@ pub struct Handle {
     configurations: Configurations,
     submissions: mpsc::Sender<Submission>,
     status: watch::Receiver<Status>,
+    outside: Option<Arc<dyn Outside>>,
 }
 
 /// A call on its way to the engine of this instance.
@@ -88,6 +90,9 @@ pub(crate) struct Forwarded {
     pub(crate) trace: Option<String>,
     /// Names a call that has no `request_id`.
     pub(crate) call_id: String,
+    /// The body as the client sent it, where something was put into it since.
+    #[serde(default)]
+    pub(crate) sent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +114,13 @@ impl Handle {
         submissions: mpsc::Sender<Submission>,
         status: watch::Receiver<Status>,
     ) -> Self {
-        Self { service, methods, bus, configurations, submissions, status }
+        Self { service, methods, bus, configurations, submissions, status, outside: None }
+    }
+
+    /// The same, with an answer to what the state alone does not know.
+    #[must_use]
+    pub fn with_outside(self, outside: Arc<dyn Outside>) -> Self {
+        Self { outside: Some(outside), ..self }
     }
 
     /// What this instance is doing.
@@ -158,7 +169,32 @@ impl Handle {
         let body = std::str::from_utf8(body)
             .map_err(|_| Refusal::field("body", "is not UTF-8; send proto3 JSON"))?
             .to_owned();
-        let request = Forwarded { method: method.to_owned(), caller, body, trace, call_id };
+        let mut request =
+            Forwarded { method: method.to_owned(), caller, body, trace, call_id, sent: None };
+        if let Some(outside) = &self.outside {
+            let Forwarded { method, caller, body, trace, call_id, .. } = &request;
+            let question =
+                Question { handle: self, method, caller, body, trace: trace.as_deref(), call_id };
+            match outside.call(&question).await? {
+                Asked::Pass => {}
+                Asked::Answer(answer) => return Ok(answer),
+                Asked::Body(body) => {
+                    let sent = std::mem::replace(&mut request.body, body);
+                    request.sent = Some(sent);
+                }
+            }
+        }
+        self.submit(request, false).await
+    }
+
+    /// Asks the state what no face offers, on behalf of a caller that was admitted for another
+    /// method: the machine answers `method` although it does not list it.
+    ///
+    /// # Errors
+    /// The machine's refusal, or `UNAVAILABLE`.
+    pub async fn ask(&self, method: &str, caller: Caller, body: String, call_id: String) -> Answer {
+        let method = method.to_owned();
+        let request = Forwarded { method, caller, body, trace: None, call_id, sent: None };
         self.submit(request, false).await
     }
 
@@ -258,11 +294,13 @@ impl Handle {
     }
 }
 
-/// Tells requests apart: who asks, what, with which body. Spelling of the JSON does not count.
+/// Tells requests apart: who asks, what, with which body. Spelling of the JSON does not count, nor
+/// what was put into it since it was sent.
 fn hash(request: &Forwarded) -> Result<String, Refusal> {
-    let _: serde::de::IgnoredAny = read_request(request.body.as_bytes())?;
-    let body = canonical(&request.method, request.body.as_bytes());
-    let body = body.as_deref().unwrap_or(&request.body);
+    let sent = request.sent.as_ref().unwrap_or(&request.body);
+    let _: serde::de::IgnoredAny = read_request(sent.as_bytes())?;
+    let body = canonical(&request.method, sent.as_bytes());
+    let body = body.as_deref().unwrap_or(sent);
     let mut digest = Sha256::new();
     for part in [&request.caller.name, &request.method, body] {
         digest.update(part.as_bytes());

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::{Answer, Engine, FoldError, Folded, Lost, Settings, Span, Ticket};
-use crate::machine::Machine;
+use crate::machine::{Gauge, Machine};
 use crate::nats::handle::{Handle, Status, Submission, unavailable};
 use crate::nats::lease::{Lease, Renewal};
 use crate::nats::store::{Configurations, Snapshots, StoreError};
@@ -31,6 +31,10 @@ pub trait Surroundings: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
     /// Counts what operators are told of.
     fn count(&self, service: &'static str, what: Counted);
+    /// Shows how much of something there is.
+    fn gauge(&self, service: &'static str, gauge: Gauge) {
+        let _ = (service, gauge);
+    }
     /// The moment, if spans are exported.
     fn span_start(&self) -> Option<SystemTime>;
     /// Exports the span of one input.

@@ -16,6 +16,8 @@ use crate::record::Stored;
 pub struct Log {
     stream: stream::Stream<()>,
     name: &'static str,
+    /// What is read of it; empty: everything.
+    subjects: Vec<String>,
     messages: Option<Ordered>,
     next: u64,
     /// The message before `next`, if it is known.
@@ -28,7 +30,7 @@ pub struct Log {
 }
 
 /// A stream cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The broker does not answer, or not with what was asked; try again.
     #[error("cannot read {stream}: {what}")]
@@ -65,7 +67,19 @@ impl Log {
         name: &'static str,
         position: Position,
     ) -> Result<Self, ReadError> {
+        Self::open_subjects(bus, name, position, Vec::new()).await
+    }
+
+    /// The same of some of its subjects, which must not overlap. Asks for fewer messages ahead:
+    /// there can be many such readers, and slow ones.
+    pub(crate) async fn open_subjects(
+        bus: &Bus,
+        name: &'static str,
+        position: Position,
+        subjects: Vec<String>,
+    ) -> Result<Self, ReadError> {
         let mut log = Self::tail(bus, name, position).await?;
+        log.subjects = subjects;
         log.last = (position.sequence > 0).then_some(position);
         log.verify().await?;
         Ok(log)
@@ -85,6 +99,7 @@ impl Log {
         Ok(Self {
             stream,
             name,
+            subjects: Vec::new(),
             messages: None,
             next: position.sequence + 1,
             last: None,
@@ -222,10 +237,28 @@ impl Log {
         }
     }
 
+    /// The last message of a subject.
+    ///
+    /// # Errors
+    /// [`ReadError::Broker`].
+    pub(crate) async fn last_of(&mut self, subject: &str) -> Result<Option<Stored>, ReadError> {
+        use async_nats::jetstream::stream::LastRawMessageErrorKind;
+        match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(Stored {
+                sequence: message.sequence,
+                stored_at: nanos(message.time),
+                record: record(&message.subject, Some(&message.headers), message.payload),
+            })),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(self.broker(error.to_string())),
+        }
+    }
+
     async fn consume(&mut self) -> Result<Ordered, ReadError> {
         let config = OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next },
-            max_batch: 1_000,
+            filter_subjects: self.subjects.clone(),
+            max_batch: if self.subjects.is_empty() { 1_000 } else { 64 },
             // The server shows twice in this time that it is there; when messages were lost with a
             // connection, that is how soon they are asked for again.
             max_expires: Duration::from_secs(4),

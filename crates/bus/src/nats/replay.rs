@@ -195,7 +195,9 @@ impl Feed {
             };
             let record = &message.record;
             let carried = record.header(header::EPOCH).and_then(|text| text.parse().ok());
-            if !self.ledger || self.epoch.admit(carried, record.kind() == kind::EPOCH) {
+            let counts = !self.ledger || self.epoch.admit(carried, record.kind() == kind::EPOCH);
+            // A moved copy was decided when its original was.
+            if counts && !record.is_moved() {
                 return Ok(Some(message));
             }
         }

@@ -1,12 +1,15 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
 use futures::StreamExt as _;
 use mainstem_domain::configuration::Configuration;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::engine::{Applied, Snapshot};
 use crate::machine::Machine;
+use crate::nats::overwrite::{NotRemoved, Overwriter};
 use crate::nats::{Bus, Log, ReadError};
 use crate::sha256_hex;
 use crate::topology;
@@ -110,12 +113,19 @@ fn canonical(configuration: &Configuration) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(configuration).map_err(|error| broker(topology::CONFIGURATIONS, error))
 }
 
-/// A service's snapshots, named by the ledger sequence that they hold.
+/// A service's snapshots, named by the ledger sequence that they hold. One that goes is
+/// overwritten: whoever is erased stands in the older ones.
 #[derive(Clone)]
 pub(crate) struct Snapshots {
     bucket: ObjectStore,
+    chunks: Overwriter,
     name: String,
+    /// An older one than this is not put there any more.
+    floor: Arc<Mutex<u64>>,
 }
+
+/// Nobody in this process puts or removes snapshots meanwhile.
+pub(crate) struct Hold(OwnedMutexGuard<u64>);
 
 /// What a look at the snapshots of a service found.
 pub(crate) struct Found<M: Machine> {
@@ -133,7 +143,9 @@ const KEPT: usize = 3;
 impl Snapshots {
     pub(crate) async fn open(bus: &Bus, service: &str) -> Result<Self, StoreError> {
         let name = topology::snapshots(service);
-        Ok(Self { bucket: open(bus, &name).await?, name })
+        let chunks = Overwriter::open(bus, &topology::bucket_stream(&name)).await;
+        let chunks = chunks.map_err(|error| broker(&name, error))?;
+        Ok(Self { bucket: open(bus, &name).await?, chunks, name, floor: Arc::default() })
     }
 
     /// The names, newest first.
@@ -185,22 +197,127 @@ impl Snapshots {
     /// Deletes snapshots of a ledger that is not there any more: one that was restored from an
     /// older backup. Kept, they would fit again when it has grown.
     pub(crate) async fn forget(&self, names: &[String]) -> Result<(), StoreError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let failed = |error: NotRemoved| broker(&self.name, error);
         for name in names {
-            self.bucket.delete(name).await.map_err(|error| broker(&self.name, error))?;
+            let info = self.bucket.info(name).await.map_err(|error| broker(&self.name, error))?;
+            let chunks = topology::object_chunks(&self.name, &info.nuid);
+            self.chunks.remove_all(&chunks, u64::MAX).await.map_err(failed)?;
+        }
+        for subject in self.chunks.subjects(&topology::objects(&self.name)).await.map_err(failed)? {
+            if !subject.starts_with(&topology::object_chunks(&self.name, ""))
+                && self.is_entry_of(&subject, names).await.map_err(failed)?
+            {
+                self.chunks.remove_all(&subject, u64::MAX).await.map_err(failed)?;
+            }
         }
         Ok(())
     }
 
+    /// Puts a snapshot there, and takes the oldest off.
     pub(crate) async fn put(&self, sequence: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let name = format!("{sequence:020}");
+        let floor = self.floor.lock().await;
+        if sequence < *floor {
+            return Ok(());
+        }
+        self.write(&name_of(sequence), bytes).await?;
+        let mut kept = self.names().await?;
+        kept.truncate(KEPT);
+        self.keep(&kept).await
+    }
+
+    /// From here on nobody else in this process puts or removes snapshots.
+    pub(crate) async fn hold(&self) -> Hold {
+        Hold(Arc::clone(&self.floor).lock_owned().await)
+    }
+
+    /// How many snapshots there are that are older than this sequence.
+    pub(crate) async fn older_than(&self, sequence: u64) -> Result<u64, StoreError> {
+        let names = self.names().await?;
+        Ok(names.iter().filter(|name| **name < name_of(sequence)).count() as u64)
+    }
+
+    /// Puts a snapshot there, reads it back, and when it is whole and the same, overwrites all
+    /// others.
+    pub(crate) async fn replace_all<M: Machine>(
+        &self,
+        hold: &mut Hold,
+        snapshot: Snapshot<M>,
+    ) -> Result<(), StoreError> {
+        let failed = |error: &dyn std::fmt::Display| broker(&self.name, error);
+        let sequence = snapshot.sequence();
+        let name = name_of(sequence);
+        let encoded = tokio::task::spawn_blocking(move || {
+            let bytes = snapshot.encode();
+            (snapshot, bytes)
+        });
+        let (snapshot, bytes) = encoded.await.map_err(|error| failed(&error))?;
+        self.write(&name, &bytes.map_err(|error| failed(&error))?).await?;
+        let read = self.read(&name).await?;
+        let same = tokio::task::spawn_blocking(move || {
+            Snapshot::<M>::decode(&read).map(|read| read.same_fold(&snapshot))
+        });
+        match same.await.map_err(|error| failed(&error))? {
+            Ok(true) => {}
+            Ok(false) => return Err(failed(&"a snapshot reads back as another")),
+            Err(error) => return Err(failed(&error)),
+        }
+        *hold.0 = sequence;
+        self.keep(&[name]).await
+    }
+
+    async fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let mut reader = bytes;
-        self.bucket
-            .put(name.as_str(), &mut reader)
-            .await
-            .map_err(|error| broker(&self.name, error))?;
-        for old in self.names().await?.into_iter().skip(KEPT) {
-            self.bucket.delete(&old).await.map_err(|error| broker(&self.name, error))?;
+        let put = self.bucket.put(name, &mut reader).await;
+        put.map(drop).map_err(|error| broker(&self.name, error))
+    }
+
+    async fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let mut object = self.bucket.get(name).await.map_err(|error| broker(&self.name, error))?;
+        object.read_to_end(&mut bytes).await.map_err(|error| broker(&self.name, error))?;
+        Ok(bytes)
+    }
+
+    /// Overwrites whatever does not belong to these snapshots: the others, and what a crash left
+    /// of one that was never whole.
+    async fn keep(&self, names: &[String]) -> Result<(), StoreError> {
+        let failed = |error: NotRemoved| broker(&self.name, error);
+        let mut chunks = BTreeSet::new();
+        for name in names {
+            let info = self.bucket.info(name).await.map_err(|error| broker(&self.name, error))?;
+            chunks.insert(topology::object_chunks(&self.name, &info.nuid));
+        }
+        let (mut others, mut entries) = (Vec::new(), Vec::new());
+        let all = self.chunks.subjects(&topology::objects(&self.name)).await.map_err(failed)?;
+        for subject in all.into_iter().filter(|subject| !chunks.contains(subject)) {
+            if subject.starts_with(&topology::object_chunks(&self.name, "")) {
+                others.push(subject);
+            } else if !self.is_entry_of(&subject, names).await.map_err(failed)? {
+                entries.push(subject);
+            }
+        }
+        // The entry goes last: it says that there is something to remove.
+        for subject in others.into_iter().chain(entries) {
+            self.chunks.remove_all(&subject, u64::MAX).await.map_err(failed)?;
         }
         Ok(())
     }
+
+    /// Whether the entry on this subject is of one of these objects.
+    async fn is_entry_of(&self, subject: &str, names: &[String]) -> Result<bool, NotRemoved> {
+        #[derive(serde::Deserialize)]
+        struct Entry {
+            name: String,
+        }
+        let Some(message) = self.chunks.next(subject, 1).await? else { return Ok(false) };
+        let entry = serde_json::from_slice(&message.record.body);
+        Ok(entry.is_ok_and(|entry: Entry| names.contains(&entry.name)))
+    }
+}
+
+fn name_of(sequence: u64) -> String {
+    format!("{sequence:020}")
 }

@@ -5,13 +5,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mainstem_domain::Refusal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Ask, Command, Engine, Offered};
+use crate::engine::{Ask, Command, Engine, Offered, Snapshot};
 use crate::machine::{Call, InputOf, Machine, StateOf};
 use crate::nats::append::Appender;
+use crate::nats::custodian::{Custodian, Errand};
 use crate::nats::handle::Submission;
 use crate::nats::host::{Counted, Host, Keeper, Replies, Trouble};
 use crate::nats::{Bus, Log, ReadError, dead};
@@ -69,6 +70,10 @@ pub(crate) async fn write<M: Machine>(
             }
         }
     });
+    let (errand, errands) = mpsc::channel(1);
+    let jobs = watch::Sender::default();
+    let custodian = Custodian::<M>::open(&host.bus, &host.snapshots, errand, jobs.subscribe());
+    readers.spawn(custodian.await.map_err(|error| Trouble::Again(error.to_string()))?.run());
     let mut writer = Writer {
         host,
         keeper,
@@ -78,6 +83,10 @@ pub(crate) async fn write<M: Machine>(
         replies: Replies::default(),
         snapshots: JoinSet::new(),
         lists: JoinSet::new(),
+        gauges: Vec::new(),
+        errands,
+        jobs,
+        snapshot_for: None,
     };
     let ended = writer.run(stop).await;
     writer.replies.fail();
@@ -117,15 +126,24 @@ struct Writer<'a, M: Machine> {
     snapshots: JoinSet<()>,
     /// Reads that may take long, on a copy of the state.
     lists: JoinSet<(Submission, Asked<InputOf<M>>)>,
+    /// As they were shown last.
+    gauges: Vec<crate::machine::Gauge>,
+    /// From the custodian.
+    errands: mpsc::Receiver<Errand<M>>,
+    /// The names of the open jobs, for the custodian.
+    jobs: watch::Sender<Vec<String>>,
+    /// The custodian waits for a snapshot.
+    snapshot_for: Option<oneshot::Sender<Snapshot<M>>>,
 }
 
 /// What a call asks for, or why not.
 type Asked<Input> = Result<Ask<Input>, Refusal>;
 
-enum Woken<Input> {
+enum Woken<M: Machine> {
     Ack(crate::engine::Ack),
+    Errand(Errand<M>),
     Submission(Submission),
-    Listed(Submission, Asked<Input>),
+    Listed(Submission, Asked<InputOf<M>>),
     Message(usize, Result<Stored, ReadError>),
     Tick,
     LeaseLost,
@@ -151,10 +169,13 @@ impl<M: Machine> Writer<'_, M> {
             self.go_on().await?;
             self.appender.flush().await?;
             let due = self.until_due();
-            let woken = tokio::select! {
+            let woken: Woken<M> = tokio::select! {
                 biased;
                 () = stop.cancelled() => Woken::Stop,
                 () = self.keeper.lost.cancelled() => Woken::LeaseLost,
+                Some(errand) = self.errands.recv(), if self.engine.ready() => {
+                    Woken::Errand(errand)
+                }
                 ack = self.appender.next(), if self.appender.in_flight() => Woken::Ack(ack?),
                 Some(submission) = self.host.submissions.recv(), if self.engine.ready() => {
                     Woken::Submission(submission)
@@ -176,6 +197,7 @@ impl<M: Machine> Writer<'_, M> {
             };
             match woken {
                 Woken::Ack(ack) => self.engine.acknowledge(&ack)?,
+                Woken::Errand(errand) => self.run_errand(errand),
                 Woken::Submission(submission) => self.take(submission),
                 Woken::Listed(submission, ask) => self.command(submission, ask),
                 Woken::Message(feed, message) => {
@@ -210,6 +232,7 @@ impl<M: Machine> Writer<'_, M> {
                 self.engine.acknowledge(&ack?)?;
             }
             self.give_answers()?;
+            self.give_snapshot();
             let instance = &self.host.instance;
             if self.engine.records_since_snapshot() >= instance.snapshot_every_records {
                 self.snapshot();
@@ -368,6 +391,31 @@ impl<M: Machine> Writer<'_, M> {
         self.export_span(start);
     }
 
+    /// What the custodian wants. One at a time, so it never keeps anybody else waiting for long.
+    fn run_errand(&mut self, errand: Errand<M>) {
+        match errand {
+            Errand::Work(reply) => {
+                let _ = reply.send(self.engine.work());
+            }
+            Errand::Snapshot(reply) => self.snapshot_for = Some(reply),
+            Errand::Ask { id, ask, reply } => {
+                let surroundings = &self.host.instance.surroundings;
+                let (start, now) = (surroundings.span_start(), surroundings.now());
+                let command = Command {
+                    ticket: self.replies.expect(reply),
+                    request_id: None,
+                    id,
+                    hash: String::new(),
+                    actor: format!("{}/custodian", M::SERVICE),
+                    trace: None,
+                    ask,
+                };
+                self.engine.command(command, now);
+                self.export_span(start);
+            }
+        }
+    }
+
     fn export_span(&mut self, start: Option<std::time::SystemTime>) {
         if let (Some(span), Some(start)) = (self.engine.take_span(), start) {
             self.host.instance.surroundings.span_end(start, M::SERVICE, span);
@@ -376,6 +424,8 @@ impl<M: Machine> Writer<'_, M> {
 
     async fn tick(&mut self) -> Result<(), Trouble> {
         self.host.report(&self.engine, true);
+        self.show_gauges();
+        self.tell_jobs();
         if self.engine.ready() {
             let now = self.host.instance.surroundings.now();
             self.engine.note_position(now);
@@ -389,8 +439,46 @@ impl<M: Machine> Writer<'_, M> {
         Ok(())
     }
 
+    fn tell_jobs(&self) {
+        let names: Vec<_> =
+            self.engine.work().iter().map(|work| work.chore.job().to_owned()).collect();
+        self.jobs.send_if_modified(|known| {
+            let changed = *known != names;
+            *known = names;
+            changed
+        });
+    }
+
+    /// Gives the custodian its snapshot, if it waits for one and there is one.
+    fn give_snapshot(&mut self) {
+        if let Some(reply) = self.snapshot_for.take() {
+            match self.engine.snapshot() {
+                Some(snapshot) => drop(reply.send(snapshot)),
+                None => self.snapshot_for = Some(reply),
+            }
+        }
+    }
+
+    fn show_gauges(&mut self) {
+        let gauges = M::gauges(self.engine.state());
+        for (place, gauge) in gauges.iter().enumerate() {
+            if let Some(alert) = gauge.alert
+                && self.gauges.get(place).is_some_and(|before| before.value < gauge.value)
+            {
+                tracing::warn!(
+                    service = M::SERVICE,
+                    gauge = gauge.name,
+                    value = gauge.value,
+                    alert
+                );
+            }
+            self.host.instance.surroundings.gauge(M::SERVICE, *gauge);
+        }
+        self.gauges = gauges;
+    }
+
     fn snapshot(&mut self) {
-        if !self.snapshots.is_empty() {
+        if !self.snapshots.is_empty() || self.snapshot_for.is_some() {
             return;
         }
         let Some(snapshot) = self.engine.snapshot() else { return };
@@ -413,6 +501,10 @@ impl<M: Machine> Writer<'_, M> {
     /// Takes nothing more, waits until everything is stored, answers, lets a standby begin, and
     /// leaves a snapshot. Takes three quarters of `drain` at most; the rest is for what is around.
     async fn drain(&mut self) -> Result<(), Trouble> {
+        // The custodian has to let go of the snapshots.
+        self.errands.close();
+        while self.errands.try_recv().is_ok() {}
+        self.snapshot_for = None;
         let drained = tokio::time::timeout(self.host.instance.drain / 2, async {
             while !self.engine.settled() {
                 self.send().await?;

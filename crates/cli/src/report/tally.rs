@@ -161,7 +161,8 @@ impl Tally {
             self.report.voided += 1;
             return Ok(());
         }
-        if message.record.kind().starts_with(kind::OWN) {
+        // Of a moved copy the original was counted.
+        if message.record.kind().starts_with(kind::OWN) || message.record.is_moved() {
             return Ok(());
         }
         match stream {
@@ -217,10 +218,40 @@ impl Tally {
                 self.report.customers = self.report.customers.saturating_sub(1);
                 self.report.merges += 1;
             }
-            identity::Event::Attached { customer, sighting, .. } => {
-                self.owns(customer, &sighting.identifier);
+            identity::Event::Attached { customer, sightings, .. } => {
+                for sighting in &sightings {
+                    self.owns(customer, &sighting.identifier);
+                }
             }
-            identity::Event::Suggested { .. } | identity::Event::Conflicted { .. } => {}
+            identity::Event::Restated(restated) => {
+                self.absorbed.remove(&restated.customer);
+                for alias in &restated.aliases {
+                    self.absorbed.insert(alias.customer, restated.customer);
+                }
+                for kept in &restated.identifiers {
+                    self.owns(restated.customer, &kept.identifier);
+                }
+            }
+            identity::Event::Split { pieces, .. } => {
+                let more = pieces.len().saturating_sub(1);
+                self.report.customers += u64::try_from(more).unwrap_or_default();
+            }
+            identity::Event::Erased { .. } => {
+                self.report.customers = self.report.customers.saturating_sub(1);
+            }
+            identity::Event::Tied { .. }
+            | identity::Event::Described { .. }
+            | identity::Event::Consented { .. }
+            | identity::Event::Suggested { .. }
+            | identity::Event::SuggestionRejected { .. }
+            | identity::Event::Conflicted { .. }
+            | identity::Event::Carried { .. }
+            | identity::Event::HubFound { .. }
+            | identity::Event::HubReleased { .. }
+            | identity::Event::Disputed { .. }
+            | identity::Event::DisputeSettled { .. }
+            | identity::Event::Moved { .. }
+            | identity::Event::ErasureReported { .. } => {}
             identity::Event::Channel { channel, event, .. } => {
                 let source = (channel.to_string(), event.to_string());
                 // INBOUND forgets after a while; CUSTOMER does not.
@@ -288,7 +319,10 @@ impl Tally {
             | routing::Event::Cancelled { .. }
             | routing::Event::Moved { .. }
             | routing::Event::PurchaseNoted { .. }
-            | routing::Event::MessageRequested(_) => {}
+            | routing::Event::MessageRequested(_)
+            // Opened before, and counted then.
+            | routing::Event::CaseRestated { .. }
+            | routing::Event::Custody(_) => {}
         }
     }
 
@@ -298,7 +332,9 @@ impl Tally {
                 self.report.doubled += u64::from(self.items.insert(id, item.way).is_some());
             }
             notification::Event::Suppressed { .. } => self.report.suppressed += 1,
-            notification::Event::Failed { .. } => self.report.deliveries_failed += 1,
+            notification::Event::Failed { .. } | notification::Event::RequestVoided { .. } => {
+                self.report.deliveries_failed += 1;
+            }
             notification::Event::Settled { id, outcome, .. } => {
                 self.settled.insert(id);
                 self.sent += u64::from(outcome == Outcome::Sent);
@@ -310,7 +346,11 @@ impl Tally {
             }
             notification::Event::AddressLearned { .. }
             | notification::Event::AddressesMoved { .. }
-            | notification::Event::Begun { .. } => {}
+            | notification::Event::Begun { .. }
+            // Queued before, and counted then.
+            | notification::Event::ItemRestated { .. }
+            | notification::Event::ItemsVoided { .. }
+            | notification::Event::Custody(_) => {}
         }
     }
 

@@ -39,8 +39,8 @@ pub struct Channel {
     /// Where the system that answers a shadow channel takes its webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incumbent: Option<String>,
-    /// The identifiers that this channel's source owns: from here they are verified, all others
-    /// asserted.
+    /// The identifiers and attributes that this channel's source owns: from here they are
+    /// verified, all others asserted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owns: Vec<Owned>,
 }

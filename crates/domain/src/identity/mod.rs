@@ -5,9 +5,10 @@
 //! | nothing: it has none, or only blocked ones | recorded on the channel | nobody |
 //! | nobody | a customer is created, with all of them | the new customer |
 //! | one customer | what is new is attached | that customer |
-//! | several, verified, their union within the limits | merge; the oldest survives; what is new is attached | the survivor |
-//! | one or several, but a limit forbids it | the lowest-ranked identifier of the event is set aside, and the table is read again; a `conflict` is recorded | whoever the rest leads to |
+//! | several, verified, their union within the limits, none cut off another | merge; the oldest survives; what is new is attached | the survivor |
+//! | one or several, but a limit or a cut forbids it | the lowest-ranked identifier of the event is set aside, and the table is read again; a `conflict` is recorded | whoever the rest leads to |
 //! | several, joined only by asserted identifiers | no merge; a `suggestion` is recorded; what is new is attached | see below |
+//! | an identifier of a hub, or a disputed one | it counts as not there | whoever the rest leads to |
 //!
 //! | kind | rank | limit for each customer |
 //! |---|---|---|
@@ -18,7 +19,8 @@
 //! | external | 5 | 50 |
 //! | cookie | 6 | 100 |
 //!
-//! The limits are defaults of the configuration ([`Rules`]).
+//! The limits are defaults of the configuration ([`Rules`]); one with a window counts what a
+//! customer got within it.
 //!
 //! **Verified evidence.** Customers are merged only where, for each of them, at least one verified
 //! identifier of this very event leads there. What was verified earlier does not count: that two
@@ -32,48 +34,85 @@
 //!
 //! **Some verified, some asserted.** Customers that verified identifiers lead to are merged. One
 //! that only asserted identifiers lead to stays apart, and is suggested. Where the two could never
-//! be merged, because a limit forbids it, there is nothing to suggest: its identifiers are set
-//! aside, and the conflict names it.
+//! be merged, because a limit or a cut forbids it, there is nothing to suggest: its identifiers are
+//! set aside, and the conflict names it.
 //!
 //! **Where an event goes when nothing is verified**: to the owner of its first identifier in that
 //! order. It is never shown under two people, a person is told by the suggestion, and a merge
 //! brings together what belongs together.
 //!
-//! Invariants: an identifier belongs to exactly one customer and is never lost; a customer id once
-//! given stays valid, as a customer or as an alias of one; the alias of an alias is never needed;
-//! one event leads to less than 1,000 records, which is one atomic batch of the broker.
+//! **Evidence is what is true, customers follow from it.** Each event leaves a tie between its
+//! strongest identifier and each other that it carried for the same customer, unless there is one;
+//! a person who attaches or merges leaves one too. A customer is what ties connect. A **split**
+//! takes the ties between two sides away, and cuts: a cut has two sides, and two customers with
+//! identifiers on both sides of one cut are not tied by events again, only by a person. Whatever is
+//! still connected is a piece; it gets the id back that the oldest customer which began with one of
+//! its identifiers had, or a new one. All pieces are then restated whole, so that older records can
+//! go: see [`Event::Split`].
 //!
-//! Deliberately absent: normalisation (whoever writes an event writes identifiers as they are to
-//! be compared), split and cannot-link, hubs, disputes, and limits with a window.
+//! **A hub** is an identifier that events of more than 8 distinct customers carried within 30 days;
+//! whoever has it counts as one of them. **A dispute** arises where a phone or an e-mail that was
+//! verified for a member is now verified for another, and the limit on members keeps the two apart.
+//! Both are taken from whoever has them, and tie nobody until a person decides.
+//!
+//! **Consent.** An answer stands on every identifier that the customer has when it is given, so it
+//! stays with every piece after a split; of two customers who become one, the stricter counts, until
+//! a later grant. An older answer that comes late changes nothing.
+//!
+//! Invariants: an identifier belongs to exactly one customer, unless it is a hub or disputed, and is
+//! never lost but by erasure or when a person releases it to nobody; a customer id once given stays
+//! valid, as a customer or as an alias of one, until it is erased; the alias of an alias is never
+//! needed; one event leads to less than 1,000 records, which is one atomic batch of the broker.
+//!
+//! Deliberately absent: normalisation, which is done where an event is read.
 
+mod about;
 mod command;
+mod doubt;
+mod event;
+mod evolve;
+mod facts;
+mod graph;
+mod index;
+mod likeness;
+mod mentioned;
+mod pack;
+mod pages;
 mod resolve;
 mod review;
 mod rules;
+mod saved;
+mod seen;
+mod similarity;
+mod split;
+mod state;
+mod ties;
 
-use std::ops::Bound::{Excluded, Unbounded};
-use std::time::Duration;
-
-use imbl::{OrdMap, OrdSet, Vector};
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::configuration::Configuration;
-use crate::identifier::{Identifier, Kind};
-use crate::person::{ChannelEvent, Sighting};
+use crate::identifier::Identifier;
+use crate::person::ChannelEvent;
 use crate::{
-    At, ChannelId, ConflictId, CustomerId, Decider, Decision, EventId, Refusal, SuggestionId,
-    Wakeup,
+    At, CaseId, CustomerId, Decider, Decision, DisputeId, ErasureId, SplitId, SuggestionId, Wakeup,
 };
 
-use review::Review;
-pub use review::{CONFLICTS_AT_MOST, Conflict, Suggestion};
-pub use rules::{Limit, Limits, Rules};
+pub use event::{Alias, Event, Evidence, Restated, Source};
+pub use facts::{Fact, Facts, Told};
+pub use graph::Kept;
+pub use review::{CONFLICTS_AT_MOST, Conflict, Dispute, Hub, Suggestion};
+pub use rules::{HubRule, Limit, Limits, Rules, Window};
+pub use seen::{SEEN_AT_MOST, SEEN_FOR};
+pub use similarity::{
+    BirthDateWeights, Bits, CityWeights, EmailWeights, FamilyNameWeights, Field, FieldScore,
+    GivenNameWeights, Level, NameWeights, PhoneWeights, Score, Traits, Weight, Weights, blocks,
+    compare,
+};
+pub use state::{Erasure, Known, Profile, Splitting, State, Token};
+pub use ties::Tie;
 
-/// How long a delivery of an event is remembered, so that a later one leaves no second trace.
-pub const SEEN_FOR: Duration = Duration::from_hours(3 * 24);
-
-/// How many events are remembered at most; the oldest goes first.
-pub const SEEN_AT_MOST: usize = 1_000_000;
+/// How many identifiers of one event count; the strongest do.
+pub const IDENTIFIERS_AT_MOST: usize = 100;
 
 /// How many customers one event can suggest. Identifiers that lead to more are set aside.
 pub const SUGGESTIONS_AT_MOST: usize = 20;
@@ -81,49 +120,23 @@ pub const SUGGESTIONS_AT_MOST: usize = 20;
 /// How many identifiers, and how many customers, one conflict lists.
 pub const LISTED_AT_MOST: usize = 100;
 
+/// The service that decides all this, as it reports an erasure.
+pub const SERVICE: &str = "identity-merge";
+
 /// The rules.
 #[derive(Debug)]
 pub struct Identity;
-
-/// What identity-merge remembers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    customers: OrdMap<CustomerId, Customer>,
-    owners: OrdMap<Identifier, CustomerId>,
-    aliases: OrdMap<CustomerId, CustomerId>,
-    review: Review,
-    seen: OrdSet<(ChannelId, EventId)>,
-    seen_order: Vector<(At, ChannelId, EventId)>,
-}
-
-/// One membership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Customer {
-    /// When the customer was first seen.
-    pub created_at: At,
-    /// Everything that tells this customer from others.
-    pub identifiers: OrdSet<Identifier>,
-    /// Ids that customers absorbed by this one had.
-    pub aliases: OrdSet<CustomerId>,
-}
-
-/// Why something was decided: an event, and those of its identifiers that led to it. Never an
-/// identifier that the event did not carry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// Where the event came in.
-    pub channel: ChannelId,
-    /// The source's id of it.
-    pub event: EventId,
-    /// What led there.
-    pub by: Vec<Sighting>,
-}
 
 /// What can happen to identity-merge.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// An event came in.
-    Inbound(ChannelEvent),
+    Inbound {
+        /// The event.
+        event: ChannelEvent,
+        /// A [`Token`] for each of its sightings, or none at all where no key is known.
+        tokens: Vec<Token>,
+    },
     /// Attach an identifier to a customer.
     Attach {
         /// The customer, or an alias of it.
@@ -131,7 +144,7 @@ pub enum Input {
         /// The identifier.
         identifier: Identifier,
     },
-    /// Make two customers one.
+    /// Make two customers one. It lifts a cut between them.
     Merge {
         /// The one.
         customer: CustomerId,
@@ -139,6 +152,59 @@ pub enum Input {
         other: CustomerId,
         /// Decide and answer, but change nothing.
         validate_only: bool,
+    },
+    /// Take a customer apart.
+    Split {
+        /// The customer, or an alias of it.
+        customer: CustomerId,
+        /// What belongs to somebody else.
+        identifiers: BTreeSet<Identifier>,
+        /// Tells this command from all others.
+        origin: String,
+        /// Decide and answer, but change nothing.
+        validate_only: bool,
+    },
+    /// Make the two customers of a suggestion one.
+    AcceptSuggestion(SuggestionId),
+    /// The two customers of a suggestion are two people; it is not made again.
+    RejectSuggestion(SuggestionId),
+    /// An identifier is no hub any more; the next event that carries it may attach it.
+    ReleaseHub(Identifier),
+    /// An identifier belongs to one of those who claim it, or to nobody.
+    SettleDispute {
+        /// The dispute.
+        dispute: DisputeId,
+        /// One of the claimants; none: the next event that carries it may attach it.
+        customer: Option<CustomerId>,
+    },
+    /// Forget a customer.
+    Erase {
+        /// The customer, or an alias of it.
+        customer: CustomerId,
+        /// Also while cases are open.
+        force: bool,
+        /// The customer's open cases, as routing knows them.
+        open_cases: Vec<CaseId>,
+        /// A [`Token`] for each identifier of the customer that one is known for.
+        tokens: BTreeMap<Identifier, Token>,
+        /// Tells this command from all others.
+        origin: String,
+    },
+    /// A service has taken an erased customer out of all its places.
+    ReportErasure {
+        /// The erasure.
+        erasure: ErasureId,
+        /// The service.
+        service: String,
+        /// How much was taken out of each place.
+        counts: BTreeMap<String, u64>,
+    },
+    /// The records of a split all stand under their owners.
+    Moved {
+        /// The split.
+        split: SplitId,
+        /// How many were moved, and how many were deleted.
+        counts: BTreeMap<String, u64>,
     },
     /// The engine's own.
     Wakeup(Wakeup),
@@ -150,258 +216,68 @@ impl From<Wakeup> for Input {
     }
 }
 
-/// What identity-merge decides. Evidence is absent where a command decided.
+/// What a command is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Somebody new.
-    Created {
-        /// The new customer.
-        customer: CustomerId,
-        /// What told it apart, all of one event.
-        sightings: Vec<Sighting>,
-        /// The event; `by` is empty, as nothing led there.
-        evidence: Option<Evidence>,
-    },
-    /// A customer is known by one identifier more.
-    Attached {
-        /// The customer.
-        customer: CustomerId,
-        /// The identifier; asserted, where a command attached it.
-        sighting: Sighting,
-        /// The strongest identifier that led to the customer.
-        evidence: Option<Evidence>,
-    },
-    /// Two customers are one.
-    Merged {
-        /// The older of the two; keeps its id.
-        survivor: CustomerId,
-        /// From now on an alias of the survivor.
-        absorbed: CustomerId,
-        /// The strongest verified identifier that led to the survivor, and to the absorbed.
-        evidence: Option<Evidence>,
-    },
-    /// Two customers may be one person.
-    Suggested {
-        /// The new suggestion.
-        id: SuggestionId,
-        /// Whose the event is.
-        customer: CustomerId,
-        /// Who may be the same person.
-        other: CustomerId,
-        /// The strongest identifier that led to `customer`, then those that led to `other`, no
-        /// more than [`LISTED_AT_MOST`] together.
-        evidence: Evidence,
-    },
-    /// Something was set aside; see [`Conflict`].
-    Conflicted {
-        /// The new conflict.
-        id: ConflictId,
-        /// Whose the event is.
-        customer: CustomerId,
-        /// Who has what was set aside.
-        others: Vec<CustomerId>,
-        /// What was set aside.
-        set_aside: Vec<Sighting>,
-        /// How many more were.
-        unlisted: u32,
-        /// Of what there would have been too many.
-        kinds: Vec<Kind>,
-        /// The strongest identifier that was not set aside.
-        evidence: Evidence,
-    },
-    /// A channel event was told to belong to a customer, or to nobody. Its body is the inbound
-    /// event's, unchanged.
-    Channel {
-        /// Whose it is.
-        customer: Option<CustomerId>,
-        /// Where it came in.
-        channel: ChannelId,
-        /// The source's id of it.
-        event: EventId,
-    },
-}
-
-/// A customer as commands are answered and reads are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// The id; never an alias.
-    pub id: CustomerId,
-    /// The rest.
-    pub customer: Customer,
-}
-
-impl State {
-    /// The id that a customer has now: itself, or the one that absorbed it.
-    #[must_use]
-    pub fn current(&self, id: CustomerId) -> CustomerId {
-        self.aliases.get(&id).copied().unwrap_or(id)
-    }
-
-    /// A customer by its id or an alias.
-    #[must_use]
-    pub fn customer(&self, id: CustomerId) -> Option<Profile> {
-        let id = self.current(id);
-        self.customers.get(&id).map(|customer| Profile { id, customer: customer.clone() })
-    }
-
-    /// The customer that an identifier belongs to.
-    #[must_use]
-    pub fn owner(&self, identifier: &Identifier) -> Option<CustomerId> {
-        self.owners.get(identifier).copied()
-    }
-
-    /// Customers now, not counting aliases.
-    #[must_use]
-    pub fn customers(&self) -> usize {
-        self.customers.len()
-    }
-
-    /// Customers in the order of their ids, from the one after `after` on.
-    pub fn customers_after(
-        &self,
-        after: Option<CustomerId>,
-    ) -> impl Iterator<Item = (&CustomerId, &Customer)> {
-        self.customers.range((after.map_or(Unbounded, Excluded), Unbounded))
-    }
-
-    /// A suggestion that stands.
-    #[must_use]
-    pub fn suggestion(&self, id: SuggestionId) -> Option<&Suggestion> {
-        self.review.suggestion(id)
-    }
-
-    /// Suggestions that stand, in the order of their ids, from the one after `after` on.
-    pub fn suggestions_after(
-        &self,
-        after: Option<SuggestionId>,
-    ) -> impl Iterator<Item = (&SuggestionId, &Suggestion)> {
-        self.review.suggestions_after(after)
-    }
-
-    /// Conflicts in the order of their ids, from the one after `after` on. Customers in them may
-    /// have been absorbed since: see [`current`](Self::current).
-    pub fn conflicts_after(
-        &self,
-        after: Option<ConflictId>,
-    ) -> impl Iterator<Item = (&ConflictId, &Conflict)> {
-        self.review.conflicts_after(after)
-    }
-
-    /// Has this event been taken already?
-    #[must_use]
-    pub fn has_seen(&self, channel: &ChannelId, event: &EventId) -> bool {
-        self.seen.contains(&(channel.clone(), event.clone()))
-    }
-
-    fn known(&self, id: CustomerId) -> Result<Profile, Refusal> {
-        self.customer(id).ok_or_else(|| Refusal::not_found("customer", id.as_str()))
-    }
-
-    /// Less is older. Two of the same moment go by their ids, so that every run says the same.
-    fn age(&self, id: CustomerId) -> (Option<At>, CustomerId) {
-        (self.customers.get(&id).map(|customer| customer.created_at), id)
-    }
+pub enum Answer {
+    /// The customer as it is then.
+    Customer(Profile),
+    /// The pieces of a customer, as they are then.
+    Pieces(Vec<Profile>),
+    /// An erasure has begun.
+    Erasure(ErasureId),
+    /// Nothing to tell.
+    Done,
 }
 
 impl Decider for Identity {
     type State = State;
     type Input = Input;
     type Event = Event;
-    type Answer = Profile;
+    type Answer = Answer;
 
     fn decide(
         state: &State,
         configuration: &Configuration,
         input: &Input,
         at: At,
-    ) -> Decision<Event, Profile> {
+    ) -> Decision<Event, Answer> {
         let rules = &configuration.identity;
-        match input {
-            Input::Inbound(event) => Decision::events(resolve::resolve(state, rules, event)),
+        let decided = match input {
+            Input::Inbound { event, tokens } => {
+                return Decision::events(resolve::resolve(state, rules, event, tokens, at));
+            }
             Input::Attach { customer, identifier } => {
-                command::attach(state, rules, *customer, identifier)
-                    .unwrap_or_else(Decision::refused)
+                command::attach(state, rules, *customer, identifier, at)
             }
             Input::Merge { customer, other, validate_only } => {
                 command::merge(state, &rules.limits, (*customer, *other), *validate_only, at)
-                    .unwrap_or_else(Decision::refused)
             }
-            Input::Wakeup(Wakeup::Due | Wakeup::Configured) => Decision::silent(),
-        }
+            Input::Split { customer, identifiers, origin, validate_only } => {
+                split::split(state, *customer, identifiers, origin, *validate_only, at)
+            }
+            Input::AcceptSuggestion(id) => command::accept(state, &rules.limits, *id, at),
+            Input::RejectSuggestion(id) => command::reject(state, *id),
+            Input::ReleaseHub(identifier) => command::release(state, identifier),
+            Input::SettleDispute { dispute, customer } => {
+                command::settle(state, rules, *dispute, *customer, at)
+            }
+            Input::Erase { customer, force, open_cases, tokens, origin } => {
+                command::erase(state, *customer, *force, open_cases, tokens, origin)
+            }
+            Input::ReportErasure { erasure, service, counts } => {
+                command::report_erasure(state, *erasure, service, counts)
+            }
+            Input::Moved { split, counts } => return command::moved(state, *split, counts),
+            Input::Wakeup(Wakeup::Due | Wakeup::Configured) => return Decision::silent(),
+        };
+        decided.unwrap_or_else(Decision::refused)
     }
 
     fn evolve(state: &mut State, event: &Event, at: At) {
-        match event {
-            Event::Created { customer, sightings, .. } => {
-                let identifiers = sightings.iter().map(|sighting| sighting.identifier.clone());
-                let created = Customer {
-                    created_at: at,
-                    identifiers: identifiers.collect(),
-                    aliases: OrdSet::new(),
-                };
-                for identifier in &created.identifiers {
-                    state.owners.insert(identifier.clone(), *customer);
-                }
-                state.customers.insert(*customer, created);
-            }
-            Event::Attached { customer, sighting, .. } => {
-                state.owners.insert(sighting.identifier.clone(), *customer);
-                if let Some(customer) = state.customers.get_mut(customer) {
-                    customer.identifiers.insert(sighting.identifier.clone());
-                }
-            }
-            Event::Merged { survivor, absorbed, .. } => merged(state, *survivor, *absorbed),
-            Event::Suggested { id, customer, other, evidence } => {
-                let suggestion = Suggestion {
-                    customer: *customer,
-                    other: *other,
-                    suggested_at: at,
-                    evidence: evidence.clone(),
-                };
-                state.review.suggest(*id, suggestion);
-            }
-            Event::Conflicted { id, customer, others, set_aside, unlisted, kinds, evidence } => {
-                let conflict = Conflict {
-                    customer: *customer,
-                    others: others.clone(),
-                    set_aside: set_aside.clone(),
-                    unlisted: *unlisted,
-                    kinds: kinds.clone(),
-                    recorded_at: at,
-                    evidence: evidence.clone(),
-                };
-                state.review.conflict_recorded(*id, conflict);
-            }
-            Event::Channel { channel, event, .. } => {
-                state.seen.insert((channel.clone(), event.clone()));
-                state.seen_order.push_back((at, channel.clone(), event.clone()));
-                while state.seen_order.len() > SEEN_AT_MOST
-                    || state.seen_order.front().is_some_and(|(seen, ..)| at.since(*seen) > SEEN_FOR)
-                {
-                    let Some((_, channel, event)) = state.seen_order.pop_front() else { break };
-                    state.seen.remove(&(channel, event));
-                }
-            }
-        }
+        state.take(event, at);
     }
 
     fn due(_state: &State) -> Option<At> {
         None
     }
-}
-
-fn merged(state: &mut State, survivor: CustomerId, absorbed: CustomerId) {
-    let Some(gone) = state.customers.remove(&absorbed) else { return };
-    for identifier in &gone.identifiers {
-        state.owners.insert(identifier.clone(), survivor);
-    }
-    for alias in gone.aliases.iter().chain([&absorbed]) {
-        state.aliases.insert(*alias, survivor);
-    }
-    if let Some(customer) = state.customers.get_mut(&survivor) {
-        customer.identifiers.extend(gone.identifiers);
-        customer.aliases.extend(gone.aliases);
-        customer.aliases.insert(absorbed);
-    }
-    state.review.merged(survivor, absorbed);
 }

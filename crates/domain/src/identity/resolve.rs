@@ -2,139 +2,225 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smallvec::SmallVec;
+
+use super::graph::{Node, Who};
 use super::rules::Counts;
-use super::{Event, Evidence, LISTED_AT_MOST, Limits, Rules, SUGGESTIONS_AT_MOST, State};
+use super::{Event, Evidence, IDENTIFIERS_AT_MOST, Limits, Rules, Source, State, Token, split};
 use crate::identifier::{Identifier, Kind};
 use crate::person::{ChannelEvent, Sighting};
-use crate::{ConflictId, CustomerId, SuggestionId};
+use crate::{At, ConflictId, CustomerId, DisputeId, SuggestionId};
 
-pub(super) fn resolve(state: &State, rules: &Rules, event: &ChannelEvent) -> Vec<Event> {
-    if state.has_seen(&event.channel, &event.id) {
+pub(super) fn resolve(
+    state: &State,
+    rules: &Rules,
+    event: &ChannelEvent,
+    tokens: &[Token],
+    at: At,
+) -> Vec<Event> {
+    if state.has_seen(&event.channel, &event.id, at) {
         return Vec::new();
     }
-    let known = known(state, rules, event);
+    let (known, unlisted) = known(state, rules, event);
     let (mut events, customer) = if known.is_empty() {
         (Vec::new(), None)
     } else {
-        let (events, customer) = Tie::new(state, &rules.limits, known).decide(event);
+        let (events, customer) = Knot::new(state, rules, event, at, known, unlisted).decide(tokens);
         (events, Some(customer))
     };
-    events.push(Event::Channel {
-        customer,
-        channel: event.channel.clone(),
-        event: event.id.clone(),
-    });
+    // After everything that says whose identifiers are, and before what takes some away again.
+    let place = events.iter().position(is_withdrawal).unwrap_or(events.len());
+    let channel = event.channel.clone();
+    events.insert(place, Event::Channel { customer, channel, event: event.id.clone() });
     events
+}
+
+fn is_withdrawal(event: &Event) -> bool {
+    matches!(event, Event::HubFound { .. } | Event::Disputed { .. })
 }
 
 /// One identifier of the event.
 #[derive(Clone, Copy)]
-struct Known<'a> {
+pub(super) struct Known<'a> {
     /// Among the identifiers of the event, strongest first.
-    place: usize,
-    identifier: &'a Identifier,
-    verified: bool,
-    owner: Option<CustomerId>,
+    pub(super) place: usize,
+    pub(super) identifier: &'a Identifier,
+    pub(super) verified: bool,
+    pub(super) node: Option<Node>,
+    pub(super) owner: Option<Who>,
 }
 
 impl Known<'_> {
-    fn sighting(&self) -> Sighting {
+    pub(super) fn sighting(&self) -> Sighting {
         Sighting { identifier: self.identifier.clone(), verified: self.verified }
     }
 }
 
-/// Each identifier that is not blocked once, strongest first; verified if any sighting of it is.
-fn known<'a>(state: &State, rules: &Rules, event: &'a ChannelEvent) -> Vec<Known<'a>> {
-    let mut distinct: BTreeMap<&Identifier, (usize, bool)> = BTreeMap::new();
-    for (place, sighting) in event.sightings.iter().enumerate() {
-        if !rules.blocks(&sighting.identifier) {
-            let (_, verified) = distinct.entry(&sighting.identifier).or_insert((place, false));
-            *verified |= sighting.verified;
-        }
+pub(super) type Kept<'a> = SmallVec<[Known<'a>; 4]>;
+
+/// Each identifier that ties somebody once, strongest first; verified if any sighting of it is.
+/// And how many there were beyond those that count.
+fn known<'a>(state: &State, rules: &Rules, event: &'a ChannelEvent) -> (Kept<'a>, usize) {
+    let ties = |sighting: &&Sighting| {
+        !rules.blocks(&sighting.identifier) && !state.review.withdrawn(&sighting.identifier)
+    };
+    let mut all: SmallVec<[(&Identifier, bool, usize); 4]> = SmallVec::new();
+    for (place, sighting) in event.sightings.iter().enumerate().filter(|(_, s)| ties(s)) {
+        all.push((&sighting.identifier, !sighting.verified, place));
     }
-    let mut ordered: Vec<_> = distinct.into_iter().collect();
-    ordered.sort_by_key(|(identifier, (place, verified))| {
-        (!verified, identifier.kind().rank(), *place)
+    if all.len() > 1 {
+        all.sort_unstable();
+        let mut places = BTreeMap::new();
+        if all.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            for (identifier, _, place) in &all {
+                let first = places.entry(*identifier).or_insert(*place);
+                *first = (*first).min(*place);
+            }
+            // Verified ones stand before asserted ones of the same identifier, and stay.
+            all.dedup_by_key(|(identifier, ..)| *identifier);
+            for (identifier, _, place) in &mut all {
+                *place = places.get(*identifier).copied().unwrap_or(*place);
+            }
+        }
+        all.sort_by_key(|(identifier, asserted, place)| {
+            (*asserted, identifier.kind().rank(), *place)
+        });
+    }
+    let unlisted = all.len().saturating_sub(IDENTIFIERS_AT_MOST);
+    all.truncate(IDENTIFIERS_AT_MOST);
+    let kept = all.into_iter().enumerate().map(|(place, (identifier, asserted, _))| {
+        let node = state.graph.find(identifier);
+        let owner = node.map(|node| state.graph.owner(node));
+        Known { place, identifier, verified: !asserted, node, owner }
     });
-    ordered
-        .into_iter()
-        .enumerate()
-        .map(|(place, (identifier, (_, verified)))| {
-            let owner = state.owners.get(identifier).copied();
-            Known { place, identifier, verified, owner }
-        })
-        .collect()
+    (kept.collect(), unlisted)
 }
 
 /// What the identifiers of one event tie together. All counts follow [`kept`](Self::kept), so that
 /// setting one aside costs the same however many there are.
-struct Tie<'a> {
-    state: &'a State,
-    limits: &'a Limits,
+pub(super) struct Knot<'a> {
+    pub(super) state: &'a State,
+    pub(super) rules: &'a Rules,
+    pub(super) limits: &'a Limits,
+    pub(super) event: &'a ChannelEvent,
+    pub(super) at: At,
     /// Strongest first; never empty.
-    kept: Vec<Known<'a>>,
-    set_aside: Vec<Known<'a>>,
+    pub(super) kept: Kept<'a>,
+    pub(super) set_aside: Vec<Known<'a>>,
+    /// Identifiers beyond those that count.
+    pub(super) unlisted: usize,
     /// Of what there were too many.
-    exceeded: BTreeSet<Kind>,
+    pub(super) exceeded: BTreeSet<Kind>,
+    /// Whether a cut kept customers apart.
+    pub(super) cut: bool,
     /// Customers that verified identifiers lead to, with how many lead to each.
-    proven: BTreeMap<CustomerId, usize>,
-    /// What these customers have.
-    proven_have: Counts,
+    pub(super) proven: SmallVec<[(Who, usize); 2]>,
+    /// What these customers have. Counted only when something new or somebody else comes.
+    pub(super) proven_have: Counts,
     /// The first of `kept` that leads to somebody, while nothing verified does.
-    asserted: Option<(Known<'a>, CustomerId, Counts)>,
+    pub(super) asserted: Option<(Known<'a>, Who, Counts)>,
     /// What nobody has.
-    new: Counts,
+    pub(super) new: Counts,
 }
 
-impl<'a> Tie<'a> {
-    fn new(state: &'a State, limits: &'a Limits, kept: Vec<Known<'a>>) -> Self {
-        let (mut proven, mut proven_have, mut new) =
-            (BTreeMap::new(), Counts::default(), Counts::default());
+impl<'a> Knot<'a> {
+    fn new(
+        state: &'a State,
+        rules: &'a Rules,
+        event: &'a ChannelEvent,
+        at: At,
+        kept: Kept<'a>,
+        unlisted: usize,
+    ) -> Self {
+        let limits = &rules.limits;
+        let mut proven: SmallVec<[(Who, usize); 2]> = SmallVec::new();
+        let mut new = Counts::default();
         for one in &kept {
             match one.owner {
                 None => new.add(one.identifier.kind()),
                 Some(owner) if one.verified => {
-                    let leads = proven.entry(owner).or_insert(0);
-                    if *leads == 0 {
-                        proven_have.add_all(&counts(state, owner));
+                    match proven.iter_mut().find(|(known, _)| *known == owner) {
+                        Some((_, leads)) => *leads += 1,
+                        None => proven.push((owner, 1)),
                     }
-                    *leads += 1;
                 }
                 Some(_) => {}
             }
         }
-        let asserted = kept.iter().find_map(|one| {
+        let mut tie = Self {
+            state,
+            rules,
+            limits,
+            event,
+            at,
+            set_aside: Vec::new(),
+            unlisted,
+            exceeded: BTreeSet::new(),
+            cut: false,
+            proven,
+            proven_have: Counts::default(),
+            asserted: None,
+            new,
+            kept,
+        };
+        // Whoever is known by everything that the event carries has nothing to count.
+        let settled = tie.kept[0].owner.is_some() && tie.same_owner();
+        if !settled {
+            let mut have = Counts::default();
+            for (who, _) in &tie.proven {
+                have.add_all(&tie.counts(*who));
+            }
+            tie.proven_have = have;
+        }
+        tie.asserted = tie.kept.iter().find_map(|one| {
             let owner = one.owner.filter(|_| !one.verified)?;
-            Some((*one, owner, counts(state, owner)))
+            let counted = !settled && tie.proven.is_empty();
+            let counts = if counted { tie.counts(owner) } else { Counts::default() };
+            Some((*one, owner, counts))
         });
-        let (set_aside, exceeded) = (Vec::new(), BTreeSet::new());
-        Self { state, limits, kept, set_aside, exceeded, proven, proven_have, asserted, new }
+        tie
+    }
+
+    fn same_owner(&self) -> bool {
+        self.kept.iter().all(|one| one.owner == self.kept[0].owner)
+    }
+
+    pub(super) fn counts(&self, who: Who) -> Counts {
+        Counts::of(&self.state.graph, who, self.limits, self.at)
     }
 
     /// Who becomes one customer, and what they have: everybody that is proven; else whoever the
     /// strongest identifier leads to; else nobody.
-    fn group(&self) -> (Vec<CustomerId>, Counts) {
+    fn group(&self) -> (SmallVec<[Who; 2]>, Counts) {
         if !self.proven.is_empty() {
-            return (self.proven.keys().copied().collect(), self.proven_have);
+            return (self.proven.iter().map(|(who, _)| *who).collect(), self.proven_have);
         }
         match &self.asserted {
-            Some((one, owner, have)) if one.place < self.kept.len() => (vec![*owner], *have),
-            Some(_) | None => (Vec::new(), Counts::default()),
+            Some((one, owner, have)) if one.place < self.kept.len() => {
+                (SmallVec::from_slice(&[*owner]), *have)
+            }
+            Some(_) | None => (SmallVec::new(), Counts::default()),
         }
     }
 
-    /// The strongest kind of which the group would have too many. Who has too many since a limit
-    /// was lowered is no obstacle as long as nothing is added.
-    fn too_many(&self) -> Option<Kind> {
-        let (several, have) = if self.proven.is_empty() {
-            (false, self.group().1)
-        } else {
-            (self.proven.len() > 1, self.proven_have)
-        };
-        Kind::ALL.into_iter().find(|kind| {
+    /// Whether something stands against the group: the strongest kind of which it would have too
+    /// many, or a cut. Who has too many since a limit was lowered is no obstacle as long as nothing
+    /// is added.
+    fn obstacle(&self) -> Option<Obstacle> {
+        let several = self.proven.len() > 1;
+        let have = if self.proven.is_empty() { self.group().1 } else { self.proven_have };
+        let kind = Kind::ALL.into_iter().find(|kind| {
             let new = self.new.get(*kind);
-            (new > 0 || several) && have.get(*kind) + new > self.limits.of(*kind)
-        })
+            (new > 0 || several) && have.get(*kind) + new > self.limits.of(*kind).at_most()
+        });
+        if let Some(kind) = kind {
+            return Some(Obstacle::TooMany(kind));
+        }
+        let cut = several && {
+            let group: SmallVec<[Who; 2]> = self.proven.iter().map(|(who, _)| *who).collect();
+            split::are_cut(&self.state.graph, &group)
+        };
+        cut.then_some(Obstacle::Cut)
     }
 
     fn set_weakest_aside(&mut self) {
@@ -142,11 +228,21 @@ impl<'a> Tie<'a> {
         match weakest.owner {
             None => self.new.remove(weakest.identifier.kind()),
             Some(owner) if weakest.verified => {
-                if let Some(leads) = self.proven.get_mut(&owner) {
-                    *leads -= 1;
-                    if *leads == 0 {
-                        self.proven.remove(&owner);
-                        self.proven_have.remove_all(&counts(self.state, owner));
+                let place = self.proven.iter().position(|(known, _)| *known == owner);
+                if let Some(place) = place {
+                    self.proven[place].1 -= 1;
+                    if self.proven[place].1 == 0 {
+                        self.proven.remove(place);
+                        let counts = self.counts(owner);
+                        self.proven_have.remove_all(&counts);
+                        if self.proven.is_empty()
+                            && let Some((_, owner, _)) = self.asserted
+                        {
+                            let counts = self.counts(owner);
+                            if let Some((.., have)) = &mut self.asserted {
+                                *have = counts;
+                            }
+                        }
                     }
                 }
             }
@@ -155,190 +251,196 @@ impl<'a> Tie<'a> {
         self.set_aside.push(weakest);
     }
 
-    fn decide(mut self, event: &ChannelEvent) -> (Vec<Event>, CustomerId) {
+    fn decide(mut self, tokens: &[Token]) -> (Vec<Event>, CustomerId) {
         // The last one is always kept: alone, it leads to its owner or makes somebody new.
         while self.kept.len() > 1
-            && let Some(kind) = self.too_many()
+            && let Some(obstacle) = self.obstacle()
         {
-            self.exceeded.insert(kind);
+            match obstacle {
+                Obstacle::TooMany(kind) => {
+                    self.exceeded.insert(kind);
+                }
+                Obstacle::Cut => self.cut = true,
+            }
             self.set_weakest_aside();
         }
         let (group, mut have) = self.group();
         let mut events = Vec::new();
-        let oldest = group.iter().copied().min_by_key(|id| self.state.age(*id));
+        let oldest = group.iter().copied().min_by_key(|who| self.state.age(*who));
         let customer = if let Some(survivor) = oldest {
-            self.merge(event, survivor, &group, &mut events);
-            self.attach(event, survivor, &group, &mut events);
-            survivor
+            let id = self.state.graph.id(survivor);
+            self.merge(id, survivor, &group, &mut events);
+            self.attach(id, &group, &mut events);
+            id
         } else {
-            let customer = unused_id(self.state, event);
+            let customer = unused_id(self.state, self.event);
             events.push(Event::Created {
                 customer,
                 sightings: self.kept.iter().map(Known::sighting).collect(),
-                evidence: Some(evidence(event, Vec::new())),
+                evidence: self.evidence(Vec::new()),
             });
             customer
         };
+        self.tell(customer, &group, tokens, &mut events);
+        self.alike(customer, &group, &mut events);
+        if self.set_aside.is_empty() && self.same_group(&group) {
+            return (events, customer);
+        }
         have.add_all(&self.new);
-        self.suggest(event, customer, &group, &have, &mut events);
-        self.conflict(event, customer, &mut events);
+        self.suggest(customer, &group, &have, &mut events);
+        let disputed = self.disputes(customer, &group);
+        self.conflict(customer, &group, &disputed, &mut events);
+        let mut taken = BTreeMap::new();
+        self.carry(customer, &group, &disputed, &mut taken, &mut events);
+        self.dispute(customer, &disputed, &mut taken, &mut events);
+        let mut taken: Vec<_> = taken.into_iter().collect();
+        taken.sort_by_key(|(owner, _)| self.state.graph.id(*owner));
+        for (owner, nodes) in taken {
+            let graph = &self.state.graph;
+            let id = graph.id(owner);
+            let origin = format!("{}/{}/{id}", self.event.channel, self.event.id);
+            let merged =
+                |id| if group.iter().any(|who| graph.id(*who) == id) { customer } else { id };
+            let split =
+                split::after_withdrawal(self.state, owner, &nodes, &origin, &merged, self.at);
+            if !split.is_empty() {
+                // The owner is another one then; whoever asserts it again is heard again.
+                events.retain(
+                    |event| !matches!(event, Event::Suggested { other, .. } if *other == id),
+                );
+            }
+            events.extend(split);
+        }
         (events, customer)
     }
 
+    /// Whether every identifier leads to the group or to nobody.
+    fn same_group(&self, group: &[Who]) -> bool {
+        self.kept.iter().all(|one| one.owner.is_none_or(|owner| group.contains(&owner)))
+    }
+
     /// The oldest absorbs the others, the older of them first.
-    fn merge(
-        &self,
-        event: &ChannelEvent,
-        survivor: CustomerId,
-        group: &[CustomerId],
-        events: &mut Vec<Event>,
-    ) {
-        let mut absorbed: Vec<_> = group.iter().copied().filter(|id| *id != survivor).collect();
-        if absorbed.is_empty() {
+    fn merge(&self, id: CustomerId, survivor: Who, group: &[Who], events: &mut Vec<Event>) {
+        if group.len() < 2 {
             return;
         }
-        absorbed.sort_by_key(|id| self.state.age(*id));
-        let mut strongest: BTreeMap<CustomerId, Sighting> = BTreeMap::new();
-        for one in self.kept.iter().filter(|one| one.verified) {
-            if let Some(owner) = one.owner {
-                strongest.entry(owner).or_insert_with(|| one.sighting());
-            }
-        }
+        let mut absorbed: Vec<_> = group.iter().copied().filter(|who| *who != survivor).collect();
+        absorbed.sort_by_key(|who| self.state.age(*who));
+        let strongest = |who: Who| {
+            let leads = |one: &&Known<'_>| one.verified && one.owner == Some(who);
+            self.kept.iter().find(leads).map(Known::sighting)
+        };
         events.extend(absorbed.into_iter().map(|absorbed| {
-            let by = [survivor, absorbed].into_iter();
-            let by = by.filter_map(|id| strongest.get(&id).cloned());
-            let evidence = Some(evidence(event, by.collect()));
-            Event::Merged { survivor, absorbed, evidence }
+            let by = [survivor, absorbed].into_iter().filter_map(strongest);
+            Event::Merged {
+                survivor: id,
+                absorbed: self.state.graph.id(absorbed),
+                evidence: self.evidence(by.collect()),
+            }
         }));
     }
 
-    fn attach(
-        &self,
-        event: &ChannelEvent,
-        customer: CustomerId,
-        group: &[CustomerId],
-        events: &mut Vec<Event>,
-    ) {
-        let lead = self.strongest_lead(group);
+    /// Attaches what is new, and ties what nothing tied directly.
+    fn attach(&self, customer: CustomerId, group: &[Who], events: &mut Vec<Event>) {
+        let Some(lead) = self.lead(group) else { return };
         let new = self.kept.iter().filter(|one| one.owner.is_none());
-        events.extend(new.map(|one| Event::Attached {
-            customer,
-            sighting: one.sighting(),
-            evidence: Some(evidence(event, lead.iter().cloned().collect())),
-        }));
-    }
-
-    /// Whoever else identifiers lead to may be the same person, unless a limit says no.
-    fn suggest(
-        &mut self,
-        event: &ChannelEvent,
-        customer: CustomerId,
-        group: &[CustomerId],
-        have: &Counts,
-        events: &mut Vec<Event>,
-    ) {
-        let mut others: Vec<(CustomerId, Vec<Known<'a>>)> = Vec::new();
-        let mut places = BTreeMap::new();
-        for one in &self.kept {
-            let Some(owner) = one.owner.filter(|owner| !group.contains(owner)) else { continue };
-            let place = *places.entry(owner).or_insert(others.len());
-            if place == others.len() {
-                others.push((owner, Vec::new()));
-            }
-            others[place].1.push(*one);
+        let sightings: Vec<_> = new.map(Known::sighting).collect();
+        if !sightings.is_empty() {
+            let evidence = self.evidence(vec![lead.sighting()]);
+            events.push(Event::Attached { customer, sightings, evidence });
         }
-        let lead = self.strongest_lead(group);
-        let mut suggested = 0;
-        for (other, by) in others {
-            if suggested == SUGGESTIONS_AT_MOST {
-                self.set_aside.extend(by);
-                continue;
+        let graph = &self.state.graph;
+        let theirs = |one: &&Known<'_>| one.owner.is_none_or(|owner| group.contains(&owner));
+        let Some(strongest) = self.kept.iter().find(theirs).copied() else { return };
+        // What a merge has tied to it is tied; what is new is tied to what led there.
+        let strongest_itself = strongest.sighting();
+        let merged = |one: &Known<'_>| {
+            let one = one.sighting();
+            events.iter().any(|event| {
+                let Event::Merged { evidence, .. } = event else { return false };
+                evidence.by.contains(&one) && evidence.by.contains(&strongest_itself)
+            })
+        };
+        let untied = |one: &&Known<'_>| {
+            if one.place == strongest.place {
+                return strongest
+                    .node
+                    .is_some_and(|node| one.verified && !graph.is_verified(node) && !merged(one));
             }
-            if group.iter().any(|one| self.state.review.is_suggested(*one, other)) {
-                continue;
+            match (strongest.node, one.node) {
+                (Some(first), Some(node)) => {
+                    let told = one.verified && !graph.is_verified(node);
+                    (told || !graph.are_tied(first, node)) && !merged(one)
+                }
+                // All of them are tied to what led there, which is the strongest itself.
+                (Some(_), None) => false,
+                (None, _) => one.place != lead.place,
             }
-            let mut union = *have;
-            union.add_all(&counts(self.state, other));
-            if let Some(kind) = union.exceeds(self.limits) {
-                self.exceeded.insert(kind);
-                self.set_aside.extend(by);
-                continue;
-            }
-            let by = lead.iter().cloned().chain(by.iter().map(Known::sighting));
-            let evidence = evidence(event, by.take(LISTED_AT_MOST).collect());
-            let id = unused_suggestion(self.state, event, suggested);
-            events.push(Event::Suggested { id, customer, other, evidence });
-            suggested += 1;
+        };
+        let rest = self.kept.iter().filter(theirs).filter(untied);
+        let sightings: Vec<_> = rest.map(Known::sighting).collect();
+        if !sightings.is_empty() {
+            let evidence = self.evidence(vec![strongest_itself]);
+            events.push(Event::Tied { customer, sightings, evidence });
         }
     }
 
-    fn conflict(&mut self, event: &ChannelEvent, customer: CustomerId, events: &mut Vec<Event>) {
-        if self.set_aside.is_empty() {
-            return;
-        }
-        self.set_aside.sort_by_key(|one| one.place);
-        let listed = self.set_aside.iter().take(LISTED_AT_MOST);
-        let set_aside: Vec<_> = listed.map(Known::sighting).collect();
-        if self.state.review.is_known(customer, &set_aside) {
-            return;
-        }
-        let mut others = Vec::new();
-        let mut met = BTreeSet::new();
-        for owner in self.set_aside.iter().filter_map(|one| one.owner) {
-            if owner != customer && met.insert(owner) && others.len() < LISTED_AT_MOST {
-                others.push(owner);
-            }
-        }
-        let unlisted = self.set_aside.len() - set_aside.len();
-        events.push(Event::Conflicted {
-            id: unused_conflict(self.state, event),
-            customer,
-            others,
-            set_aside,
-            unlisted: u32::try_from(unlisted).unwrap_or(u32::MAX),
-            kinds: self.exceeded.iter().copied().collect(),
-            evidence: evidence(event, self.kept.first().map(Known::sighting).into_iter().collect()),
-        });
-    }
-
-    /// By which the event came to its customer; for somebody new, the strongest of all.
-    fn strongest_lead(&self, group: &[CustomerId]) -> Option<Sighting> {
+    /// By what the event came to its customer; for somebody new, the strongest of all.
+    pub(super) fn lead(&self, group: &[Who]) -> Option<Known<'a>> {
         let leads = |one: &&Known<'_>| match one.owner {
             Some(owner) => group.contains(&owner),
             None => group.is_empty(),
         };
-        self.kept.iter().find(leads).map(Known::sighting)
+        self.kept.iter().find(leads).copied()
+    }
+
+    pub(super) fn source(&self) -> Source {
+        Source { channel: self.event.channel.clone(), event: self.event.id.clone() }
+    }
+
+    pub(super) fn evidence(&self, by: Vec<Sighting>) -> Evidence {
+        Evidence { source: Some(self.source()), by }
     }
 }
 
-fn counts(state: &State, customer: CustomerId) -> Counts {
-    state.customers.get(&customer).map(Counts::of).unwrap_or_default()
-}
-
-fn evidence(event: &ChannelEvent, by: Vec<Sighting>) -> Evidence {
-    Evidence { channel: event.channel.clone(), event: event.id.clone(), by }
+enum Obstacle {
+    TooMany(Kind),
+    Cut,
 }
 
 /// The id comes from the event that made the customer known. Where a source used an event id
 /// twice, days apart and for two people, the second gets another one.
 fn unused_id(state: &State, event: &ChannelEvent) -> CustomerId {
     unused(format!("{}/{}", event.channel, event.id), CustomerId::derive, |id| {
-        state.customers.contains_key(id) || state.aliases.contains_key(id)
+        state.knows(*id) || state.erased.contains(id)
     })
 }
 
-fn unused_suggestion(state: &State, event: &ChannelEvent, number: usize) -> SuggestionId {
+pub(super) fn unused_suggestion(
+    state: &State,
+    event: &ChannelEvent,
+    number: usize,
+) -> SuggestionId {
     let origin = format!("{}/{}/{number}", event.channel, event.id);
     unused(origin, SuggestionId::derive, |id| state.review.suggestion(*id).is_some())
 }
 
-fn unused_conflict(state: &State, event: &ChannelEvent) -> ConflictId {
+pub(super) fn unused_conflict(state: &State, event: &ChannelEvent) -> ConflictId {
     unused(format!("{}/{}", event.channel, event.id), ConflictId::derive, |id| {
         state.review.conflict(*id).is_some()
     })
 }
 
-fn unused<Id>(mut origin: String, derive: fn(&str) -> Id, used: impl Fn(&Id) -> bool) -> Id {
+pub(super) fn unused_dispute(state: &State, event: &ChannelEvent, number: usize) -> DisputeId {
+    let origin = format!("{}/{}/{number}", event.channel, event.id);
+    unused(origin, DisputeId::derive, |id| state.review.dispute(*id).is_some())
+}
+
+pub(super) fn unused<Id>(
+    mut origin: String,
+    derive: fn(&str) -> Id,
+    used: impl Fn(&Id) -> bool,
+) -> Id {
     loop {
         let id = derive(&origin);
         if !used(&id) {

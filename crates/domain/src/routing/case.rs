@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Priority;
+use crate::person::Carrier;
 use crate::{
     At, BrandId, CaseId, ChannelId, CustomerId, EventId, QueueId, Refusal, RefusalCode, StoreId,
 };
@@ -35,6 +36,8 @@ pub struct Case {
     pub rule: String,
     /// The event that opened it.
     pub opened_by: EventId,
+    /// What that hangs on; none, when nobody knows.
+    pub carrier: Option<Carrier>,
     /// When.
     pub opened_at: At,
     /// When it was put on its queue last.

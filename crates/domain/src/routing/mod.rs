@@ -15,6 +15,11 @@
 //! The brand of a case, and the voice of an answer, come from the menu, the store or the last
 //! purchase, in that order.
 //!
+//! When a customer is split, cases and purchases follow the identifier that carried the event that
+//! they came from ([`Carrier`]); an open case keeps its place and its clock, a taken one its holder.
+//! Of a customer who is erased every unfinished case is cancelled, without a word to the customer,
+//! and everything is forgotten: see [`custody`](crate::custody).
+//!
 //! Invariants: a case is on exactly one queue; while a case with the same customer, brand and
 //! rule is neither resolved nor cancelled, no second one opens; a case is held by at most one
 //! worker; nothing looks through all cases.
@@ -27,7 +32,8 @@ pub use case::{Case, CaseView, REASON_AT_MOST, REQUEUE_AFTER, Stage};
 pub use state::{Purchase, State};
 
 use crate::configuration::{CASE_CANCELLED, CASE_RESOLVED, Configuration, Mode, Priority};
-use crate::person::{Address, ChannelEvent, ReplyRight};
+use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
+use crate::person::{Address, Carrier, ChannelEvent, ReplyRight};
 use crate::{
     At, BrandId, CaseId, ChannelId, CustomerId, Decider, Decision, QueueId, Refusal, Wakeup,
 };
@@ -99,6 +105,8 @@ pub enum Input {
         /// The case.
         case: CaseId,
     },
+    /// A customer is taken apart or forgotten.
+    Custody(custody::Input),
     /// The engine's own.
     Wakeup(Wakeup),
 }
@@ -188,6 +196,15 @@ pub enum Event {
     },
     /// The customer is to be told something.
     MessageRequested(MessageRequest),
+    /// A case belongs to a piece of the customer that it belonged to. Everything else is as it was.
+    CaseRestated {
+        /// The case.
+        id: CaseId,
+        /// All of it.
+        case: Case,
+    },
+    /// Whose records are whose.
+    Custody(custody::Event),
 }
 
 /// What a customer is to be told, and how it may be told.
@@ -208,6 +225,8 @@ pub struct MessageRequest {
     /// How the channel was run when the event that this answers came in; for news that answer
     /// nothing, how it is run now.
     pub mode: Mode,
+    /// What it hangs on: the event that it answers, or its case; none, when nobody knows.
+    pub carrier: Option<Carrier>,
 }
 
 impl Decider for Routing {
@@ -224,6 +243,10 @@ impl Decider for Routing {
         at: At,
     ) -> Decision<Event, Option<CaseView>> {
         match input {
+            // An id that nothing may be written under any more.
+            Input::Channel { customer, .. } if state.custody.is_erased(*customer) => {
+                Decision::silent()
+            }
             Input::Channel { customer, event, address } => {
                 let reachable = address.is_some();
                 let events = route::route(state, configuration, *customer, event, reachable, at);
@@ -253,13 +276,16 @@ impl Decider for Routing {
                 act(state, configuration, *case, |view| view.cancel(by, *overrules, reason, at))
             }
             Input::Requeue { case } => requeue(state, *case, at).unwrap_or_else(Decision::refused),
+            Input::Custody(input) => Decision::events(take_custody(state, input, at)),
             Input::Wakeup(Wakeup::Due | Wakeup::Configured) => Decision::silent(),
         }
     }
 
     fn evolve(state: &mut State, event: &Event, at: At) {
         match event {
-            Event::Opened { id, case } => state.put(*id, case.clone()),
+            Event::Opened { id, case } | Event::CaseRestated { id, case } => {
+                state.put(*id, case.clone());
+            }
             Event::Queued { id, case: queued } => state.change(*id, |case| {
                 case.queued_at = queued.queued_at;
                 case.queued_times = queued.queued_times;
@@ -282,6 +308,30 @@ impl Decider for Routing {
                 state.note_purchase(*customer, purchase.clone());
             }
             Event::MessageRequested(_) => {}
+            Event::Custody(event) => {
+                match event {
+                    custody::Event::Divided(part) => {
+                        state.forget_purchases(part.before, &part.carriers);
+                        // The record of a merge goes when its survivor is erased: then what was
+                        // moved by it stands where it was.
+                        state.forget_purchases(part.customer, &part.carriers);
+                        for alias in &part.aliases {
+                            state.forget_all_purchases(*alias);
+                        }
+                    }
+                    custody::Event::CustomersForgotten { customers, .. } => {
+                        for customer in customers {
+                            state.forget(*customer);
+                        }
+                    }
+                    custody::Event::SplitBegun(_)
+                    | custody::Event::UpstreamMoved { .. }
+                    | custody::Event::RecordsMoved { .. }
+                    | custody::Event::ErasureDone { .. }
+                    | custody::Event::ErasureReported { .. } => {}
+                }
+                state.custody.evolve(event, false, at);
+            }
         }
     }
 
@@ -333,9 +383,77 @@ fn events(configuration: &Configuration, id: CaseId, case: &Case) -> Vec<Event> 
             case: Some(id),
             reply: None,
             mode: configuration.mode(&case.channel),
+            carrier: case.carrier,
         })
     });
     [event].into_iter().chain(told).collect()
+}
+
+/// A customer is taken apart or forgotten.
+fn take_custody(state: &State, input: &custody::Input, at: At) -> Vec<Event> {
+    let decided = state.custody.decide(input).into_iter().map(Event::Custody);
+    match input {
+        custody::Input::Part(part) => decided.chain(restated(state, part)).collect(),
+        custody::Input::Erased { customers, .. } => {
+            let cases = customers.iter().flat_map(|customer| state.cases_of(*customer));
+            let cancelled = cases.filter_map(|view| {
+                let ends = view.cancel(ERASER, true, ERASED, at).ok().flatten();
+                let CaseView { id, case } = view;
+                ends.map(|_| Event::Cancelled {
+                    id,
+                    customer: case.customer,
+                    queue: case.queue,
+                    priority: case.priority,
+                    by: ERASER.to_owned(),
+                    reason: ERASED.to_owned(),
+                })
+            });
+            cancelled.take(RESTATED_AT_MOST).chain(decided).collect()
+        }
+        custody::Input::Split(_)
+        | custody::Input::UpstreamMoved { .. }
+        | custody::Input::JobDone { .. }
+        | custody::Input::Reported(_) => decided.collect(),
+    }
+}
+
+/// What hangs on the carriers of a part, said again of its piece: also of the one that keeps the
+/// id, as some of its records may stand under another id that took part.
+fn restated(state: &State, part: &custody::Part) -> Vec<Event> {
+    let theirs = |carrier: Option<Carrier>| carrier.is_some_and(|one| part.carriers.contains(&one));
+    let purchases = state.purchases_of(part.before).filter(|purchase| theirs(purchase.carrier));
+    let purchases = purchases.map(|purchase| Event::PurchaseNoted {
+        customer: part.customer,
+        purchase: purchase.clone(),
+    });
+    let involved = state.custody.involved(part);
+    let cases = involved.into_iter().flat_map(|customer| state.cases_of(customer));
+    let cases = cases.filter(|view| theirs(view.case.carrier)).map(|CaseView { id, case }| {
+        Event::CaseRestated { id, case: Case { customer: part.customer, ..case } }
+    });
+    purchases.chain(cases).take(RESTATED_AT_MOST).collect()
+}
+
+impl State {
+    /// What an event hangs on, by itself or by its case.
+    #[must_use]
+    pub fn carrier_of(&self, event: &Event) -> Option<Carrier> {
+        let of_case = |id: CaseId| self.case(id).and_then(|view| view.case.carrier);
+        match event {
+            Event::Opened { case, .. }
+            | Event::Queued { case, .. }
+            | Event::CaseRestated { case, .. } => case.carrier,
+            Event::Accepted { id, .. }
+            | Event::Started { id, .. }
+            | Event::Resolved { id, .. }
+            | Event::Cancelled { id, .. } => of_case(*id),
+            Event::PurchaseNoted { purchase, .. } => purchase.carrier,
+            Event::MessageRequested(request) => {
+                request.carrier.or_else(|| request.case.and_then(of_case))
+            }
+            Event::Moved { .. } | Event::Custody(_) => None,
+        }
+    }
 }
 
 fn requeue(

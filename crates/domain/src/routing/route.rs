@@ -4,7 +4,7 @@ use super::case::{Case, Stage};
 use super::state::{Purchase, State, key};
 use super::{Event, MessageRequest};
 use crate::configuration::{Configuration, MOVED, Mode, parameter};
-use crate::person::{Act, ChannelEvent, ReplyRight};
+use crate::person::{Act, Carrier, ChannelEvent, ReplyRight};
 use crate::{At, BrandId, CaseId, CustomerId};
 
 pub(super) fn route(
@@ -16,6 +16,7 @@ pub(super) fn route(
     at: At,
 ) -> Vec<Event> {
     let rule = configuration.rule_for(event);
+    let carrier = Carrier::of_event(event);
     let brand = brand(state, configuration, customer, event);
     let mut events: Vec<_> = purchase(state, customer, event, at).into_iter().collect();
     let mut about = None;
@@ -29,6 +30,7 @@ pub(super) fn route(
             priority: open.priority,
             rule: rule.name.clone(),
             opened_by: event.id.clone(),
+            carrier,
             opened_at: at,
             queued_at: at,
             queued_times: 1,
@@ -58,6 +60,7 @@ pub(super) fn route(
             case: about,
             reply,
             mode: event.mode,
+            carrier,
         }));
     }
     events
@@ -85,7 +88,8 @@ fn purchase(state: &State, customer: CustomerId, event: &ChannelEvent, at: At) -
     let Act::Business(kind) = &event.act else { return None };
     let brand = event.brand.clone().filter(|_| kind.is_purchase())?;
     // A clock that is ahead must not keep a brand for ever.
-    let purchase = Purchase { brand, at: event.occurred_at.min(at) };
+    let purchase =
+        Purchase { brand, at: event.occurred_at.min(at), carrier: Carrier::of_event(event) };
     let news = state
         .purchase(customer)
         .is_none_or(|known| known.brand != purchase.brand && known.at <= purchase.at);

@@ -2,11 +2,13 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use super::case::{Case, CaseView, Stage};
 use crate::configuration::Priority;
+use crate::custody::Custody;
+use crate::person::Carrier;
 use crate::{At, BrandId, CaseId, CustomerId, QueueId, Refusal};
 
 /// Two wishes with the same key are about the same case while it is not finished: the customer,
@@ -27,7 +29,9 @@ pub struct State {
     wanted: OrdMap<Key, OrdSet<CaseId>>,
     /// Open, in the order in which they are served: by priority, then by age.
     on_offer: OrdMap<QueueId, OrdSet<(Priority, At, CaseId)>>,
-    purchases: OrdMap<CustomerId, Purchase>,
+    /// By what they hang on, the last one last.
+    purchases: OrdMap<CustomerId, Vector<Purchase>>,
+    pub(super) custody: Custody,
 }
 
 /// The brand that a customer bought of last.
@@ -40,6 +44,8 @@ pub struct Purchase {
     pub brand: BrandId,
     /// When, by the source's clock, and never later than it was told.
     pub at: At,
+    /// What it hangs on; none, when nobody knows.
+    pub carrier: Option<Carrier>,
 }
 
 impl State {
@@ -73,7 +79,48 @@ impl State {
     /// What a customer bought last.
     #[must_use]
     pub fn purchase(&self, customer: CustomerId) -> Option<&Purchase> {
-        self.purchases.get(&customer)
+        self.purchases.get(&customer)?.last()
+    }
+
+    /// Splits and erasures that are under way.
+    #[must_use]
+    pub fn custody(&self) -> &Custody {
+        &self.custody
+    }
+
+    /// All the cases of a customer, unfinished ones first.
+    pub(super) fn cases_of(&self, customer: CustomerId) -> Vec<CaseView> {
+        let ids = self.by_customer.get(&customer).into_iter().flatten();
+        let mut cases: Vec<_> = ids.filter_map(|id| self.case(*id)).collect();
+        cases.sort_by_key(|view| view.case.stage.is_finished());
+        cases
+    }
+
+    /// What a customer bought last, by what it hangs on; the last one last.
+    pub(super) fn purchases_of(&self, customer: CustomerId) -> impl Iterator<Item = &Purchase> {
+        self.purchases.get(&customer).into_iter().flatten()
+    }
+
+    /// Forgets what a customer bought, as far as it hangs on one of these.
+    pub(super) fn forget_purchases(&mut self, customer: CustomerId, carriers: &[Carrier]) {
+        let Some(purchases) = self.purchases.get_mut(&customer) else { return };
+        purchases.retain(|purchase| purchase.carrier.is_none_or(|one| !carriers.contains(&one)));
+        if purchases.is_empty() {
+            self.purchases.remove(&customer);
+        }
+    }
+
+    /// Forgets what a customer bought.
+    pub(super) fn forget_all_purchases(&mut self, customer: CustomerId) {
+        self.purchases.remove(&customer);
+    }
+
+    /// Forgets everything of a customer.
+    pub(super) fn forget(&mut self, customer: CustomerId) {
+        for id in self.by_customer.get(&customer).cloned().unwrap_or_default() {
+            self.take(id);
+        }
+        self.forget_all_purchases(customer);
     }
 
     pub(super) fn known(&self, id: CaseId) -> Result<CaseView, Refusal> {
@@ -123,19 +170,29 @@ impl State {
         }
     }
 
+    /// Behind those that are not newer; what hung on the same is replaced.
     pub(super) fn note_purchase(&mut self, customer: CustomerId, purchase: Purchase) {
-        self.purchases.insert(customer, purchase);
+        let purchases = self.purchases.entry(customer).or_default();
+        purchases.retain(|known| known.carrier != purchase.carrier);
+        let newer = purchases.iter().position(|known| known.at > purchase.at);
+        purchases.insert(newer.unwrap_or(purchases.len()), purchase);
     }
 
-    /// Everything of one customer becomes the other's; of two purchases the newer stays.
+    /// Everything of one customer becomes the other's; of two purchases that hang on the same the
+    /// newer stays.
     pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId) {
         for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
             self.change(id, |case| case.customer = to);
         }
-        if let Some(purchase) = self.purchases.remove(&from)
-            && self.purchase(to).is_none_or(|kept| kept.at < purchase.at)
-        {
-            self.purchases.insert(to, purchase);
+        for purchase in self.purchases.remove(&from).unwrap_or_default() {
+            let kept = self.purchases.entry(to).or_default();
+            let same = kept.iter().find(|kept| kept.carrier == purchase.carrier);
+            if same.is_none_or(|kept| kept.at < purchase.at) {
+                kept.retain(|kept| kept.carrier != purchase.carrier);
+                // Of two of the same moment the survivor's is the last.
+                let newer = kept.iter().position(|kept| kept.at >= purchase.at);
+                kept.insert(newer.unwrap_or(kept.len()), purchase);
+            }
         }
     }
 }

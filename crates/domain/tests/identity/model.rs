@@ -1,211 +1,321 @@
-//! The rules once more, as a list of people that is searched from its start each time.
+//! The rules once more: a plain list of all evidence, from which people are put together anew
+//! whenever somebody asks. It copies nothing of how the decider remembers, and reckons time by hand.
 
-use std::collections::BTreeSet;
+mod apart;
+mod commands;
+mod inbound;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_domain::identifier::{Identifier, Kind};
-use mainstem_domain::identity::{Input, Limits, SEEN_FOR};
-use mainstem_domain::person::{ChannelEvent, Sighting};
-use mainstem_domain::{At, ChannelId, CustomerId, EventId};
+use mainstem_domain::identity::{Event, Fact, Facts, Input, Source, State, Tie, Told};
+use mainstem_domain::person::{Answer, Attribute, Consent, Sighting};
+use mainstem_domain::{
+    At, ChannelId, ConflictId, CustomerId, DisputeId, EventId, Means, Purpose, SplitId,
+    SuggestionId,
+};
 
+use crate::story::Under;
+use crate::world::Decided;
+
+const DAY: i64 = 86_400_000;
+
+/// Somebody, as the evidence says.
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
-    /// The first one is the living id, the rest are aliases.
+    /// Oldest first: the living id, then its aliases.
     pub(crate) ids: Vec<CustomerId>,
-    pub(crate) created_at: At,
     pub(crate) identifiers: BTreeSet<Identifier>,
 }
 
-/// What should be said about an event.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) customer: Option<CustomerId>,
-    pub(crate) merged: Vec<CustomerId>,
-    pub(crate) attached: Vec<Identifier>,
-    pub(crate) suggested: Vec<CustomerId>,
-    /// Also when it was recorded before.
-    pub(crate) set_aside: Vec<Sighting>,
-    pub(crate) kinds: BTreeSet<Kind>,
-    /// Whether a conflict is recorded.
-    pub(crate) conflict: bool,
+/// An id that was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    id: CustomerId,
+    pub(crate) created_at: At,
+    pub(crate) seen_at: At,
+    /// What it began with: where that is, there is this id.
+    founder: Option<Identifier>,
+    /// Where nothing is left that it began with: with whom it is.
+    with: Option<CustomerId>,
 }
 
-#[derive(Default)]
+/// An identifier that somebody has.
+#[derive(Clone, Debug)]
+pub(crate) struct Had {
+    pub(crate) verified: bool,
+    pub(crate) attached_at: At,
+    /// Everything that events which it led ever told.
+    told: Vec<(At, Attribute)>,
+    /// Every answer that was ever given by whoever had it.
+    answers: Vec<(At, Consent)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Proposal {
+    pub(crate) id: SuggestionId,
+    pub(crate) customer: CustomerId,
+    pub(crate) other: CustomerId,
+    since: At,
+    by: Vec<Identifier>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) customer: CustomerId,
+    pub(crate) others: Vec<CustomerId>,
+    pub(crate) set_aside: Vec<Sighting>,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) cannot_link: bool,
+    pub(crate) by: Vec<Sighting>,
+}
+
+/// What should come of an input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing at all.
+    Silence,
+    /// The event is this customer's.
+    Belongs(Option<CustomerId>),
+    /// The command is taken.
+    Taken,
+    /// It is refused for this reason.
+    Refused(&'static str),
+}
+
+/// See the module.
 pub(crate) struct Model {
-    pub(crate) limits: Limits,
-    pub(crate) people: Vec<Person>,
-    /// By living ids.
-    pub(crate) suggestions: Vec<BTreeSet<CustomerId>>,
-    /// By the ids of their time.
-    pub(crate) conflicts: Vec<(CustomerId, Vec<Identifier>)>,
-    pub(crate) seen: Vec<(At, ChannelId, EventId)>,
+    limits: BTreeMap<Kind, (usize, Option<i64>)>,
+    hub: (usize, i64),
+    pub(crate) named: Vec<Named>,
+    pub(crate) had: BTreeMap<Identifier, Had>,
+    pub(crate) ties: Vec<Tie>,
+    /// Who must not come together with whom.
+    cuts: Vec<[BTreeSet<Identifier>; 2]>,
+    pub(crate) proposals: Vec<Proposal>,
+    rejected: BTreeSet<BTreeSet<CustomerId>>,
+    pub(crate) noted: Vec<(ConflictId, Noted)>,
+    /// Who carried what somebody else had, and when.
+    carried: Vec<(Identifier, CustomerId, At)>,
+    /// Who had it, and who carried it.
+    pub(crate) hubs: BTreeMap<Identifier, (CustomerId, Vec<CustomerId>)>,
+    pub(crate) disputes: BTreeMap<DisputeId, (Identifier, Vec<CustomerId>)>,
+    pub(crate) splits: BTreeMap<SplitId, (CustomerId, BTreeSet<CustomerId>)>,
+    /// What people who are gone refused, by the token of each identifier.
+    refused: BTreeSet<(String, Means, Purpose)>,
+    gone: BTreeSet<CustomerId>,
+    seen: Vec<(At, ChannelId, EventId)>,
+}
+
+/// What the decider gave that is its own affair: the ids of what is new.
+struct Given<'a> {
+    decided: &'a Decided,
+    after: &'a State,
 }
 
 impl Model {
-    pub(crate) fn has(&self, identifier: &Identifier) -> Option<usize> {
-        self.people.iter().position(|person| person.identifiers.contains(identifier))
+    pub(crate) fn under(under: Under) -> Self {
+        let limit = |kind| match (under, kind) {
+            (Under::Narrow, Kind::Member | Kind::Email) | (Under::Windows, Kind::Member) => {
+                (1, None)
+            }
+            (Under::Narrow, Kind::Phone | Kind::Line | Kind::External) => (2, None),
+            (Under::Narrow, Kind::Cookie) => (3, None),
+            (Under::Windows, Kind::Phone | Kind::Cookie) => (2, Some(30 * DAY)),
+            (Under::Windows, Kind::Email | Kind::External) => (1, Some(7 * DAY)),
+            (Under::Windows, Kind::Line) => (2, Some(365 * DAY)),
+            (Under::Wide, _) => (1_000, None),
+        };
+        Self {
+            limits: Kind::ALL.into_iter().map(|kind| (kind, limit(kind))).collect(),
+            hub: if matches!(under, Under::Wide) { (60, 30 * DAY) } else { (3, 7 * DAY) },
+            named: Vec::new(),
+            had: BTreeMap::new(),
+            ties: Vec::new(),
+            cuts: Vec::new(),
+            proposals: Vec::new(),
+            rejected: BTreeSet::new(),
+            noted: Vec::new(),
+            carried: Vec::new(),
+            hubs: BTreeMap::new(),
+            disputes: BTreeMap::new(),
+            splits: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            seen: Vec::new(),
+        }
     }
 
-    pub(crate) fn is(&self, id: CustomerId) -> Option<usize> {
-        self.people.iter().position(|person| person.ids.contains(&id))
-    }
-
-    /// What should happen. `new` is the id that the decider gave if it made somebody new; what
-    /// the id is, is its own affair, but it must be a fresh one. `None`: nothing at all.
+    /// Takes what the decider took, and says what should have come of it.
     pub(crate) fn run(
         &mut self,
         input: &Input,
+        decided: &Decided,
+        after: &State,
         at: At,
-        new: Option<CustomerId>,
-    ) -> Option<Verdict> {
+    ) -> Outcome {
+        let given = Given { decided, after };
         match input {
-            Input::Inbound(event) => return self.inbound(event, at, new),
-            Input::Attach { customer, identifier } => {
-                if let (Some(person), None) = (self.is(*customer), self.has(identifier)) {
-                    let mut with = self.people[person].identifiers.clone();
-                    with.insert(identifier.clone());
-                    if !is_blocked(identifier) && !self.too_many(&with).contains(&identifier.kind())
-                    {
-                        self.people[person].identifiers = with;
-                    }
-                }
-            }
-            Input::Merge { customer, other, validate_only: false } => {
-                let (Some(one), Some(other)) = (self.is(*customer), self.is(*other)) else {
-                    return None;
-                };
-                if one != other && self.too_many(&self.union(&[one, other])).is_empty() {
-                    self.merge(&[one, other]);
-                }
-            }
-            Input::Merge { validate_only: true, .. } | Input::Wakeup(_) => {}
+            Input::Inbound { event, tokens } => self.inbound(event, tokens, at, &given),
+            _ => self.command(input, at, &given).map_or_else(Outcome::Refused, |()| Outcome::Taken),
         }
-        None
     }
 
-    fn inbound(
-        &mut self,
-        event: &ChannelEvent,
+    /// Everybody: what is tied, and who began with it, joined until nothing joins any more.
+    pub(crate) fn people(&self) -> Vec<Person> {
+        let mut sets: Vec<(BTreeSet<&Identifier>, BTreeSet<CustomerId>)> = Vec::new();
+        sets.extend(self.had.keys().map(|one| (BTreeSet::from([one]), BTreeSet::new())));
+        sets.extend(self.named.iter().map(|one| (BTreeSet::new(), BTreeSet::from([one.id]))));
+        for tie in &self.ties {
+            join(&mut sets, |(had, _)| had.contains(&tie.one), |(had, _)| had.contains(&tie.other));
+        }
+        for one in &self.named {
+            let is = |(_, ids): &(_, BTreeSet<CustomerId>)| ids.contains(&one.id);
+            if let Some(founder) = &one.founder {
+                join(&mut sets, is, |(had, _)| had.contains(founder));
+            } else if let Some(with) = one.with {
+                join(&mut sets, is, |(_, ids)| ids.contains(&with));
+            }
+        }
+        let age = |id: &CustomerId| (self.named(*id).created_at, *id);
+        sets.into_iter()
+            .map(|(had, ids)| {
+                let mut ids: Vec<_> = ids.into_iter().collect();
+                ids.sort_by_key(age);
+                Person { ids, identifiers: had.into_iter().cloned().collect() }
+            })
+            .collect()
+    }
+
+    pub(crate) fn named(&self, id: CustomerId) -> &Named {
+        self.named.iter().find(|named| named.id == id).expect("the id was given")
+    }
+
+    fn named_mut(&mut self, id: CustomerId) -> &mut Named {
+        self.named.iter_mut().find(|named| named.id == id).expect("the id was given")
+    }
+
+    pub(crate) fn owner(&self, identifier: &Identifier) -> Option<Person> {
+        self.people().into_iter().find(|person| person.identifiers.contains(identifier))
+    }
+
+    fn person(&self, id: CustomerId) -> Option<Person> {
+        self.people().into_iter().find(|person| person.ids.contains(&id))
+    }
+
+    fn current(&self, id: CustomerId) -> CustomerId {
+        self.person(id).map_or(id, |person| person.ids[0])
+    }
+
+    /// How many of a kind somebody has that count.
+    fn count<'a>(
+        &self,
+        identifiers: impl IntoIterator<Item = &'a Identifier>,
+        kind: Kind,
         at: At,
-        new: Option<CustomerId>,
-    ) -> Option<Verdict> {
-        if self.seen.iter().any(|(_, c, e)| (c, e) == (&event.channel, &event.id)) {
-            return None;
-        }
-        self.seen.push((at, event.channel.clone(), event.id.clone()));
-        self.seen.retain(|(seen, ..)| at.since(*seen) <= SEEN_FOR);
-
-        let mut kept = strongest_first(&event.sightings);
-        let mut said = Verdict::default();
-        if kept.is_empty() {
-            return Some(said);
-        }
-        let (group, fresh) = loop {
-            let group = self.group(&kept);
-            let fresh: Vec<_> = kept
-                .iter()
-                .map(|one| one.identifier.clone())
-                .filter(|identifier| self.has(identifier).is_none())
-                .collect();
-            let mut union = self.union(&group);
-            union.extend(fresh.iter().cloned());
-            let Some(kind) = self.too_many(&union).first().copied() else { break (group, fresh) };
-            said.kinds.insert(kind);
-            said.set_aside.extend(kept.pop());
+    ) -> usize {
+        let counts = |one: &&Identifier| {
+            let since = at.as_millis() - self.had[*one].attached_at.as_millis();
+            one.kind() == kind && self.limits[&kind].1.is_none_or(|window| since < window)
         };
-        said.attached.clone_from(&fresh);
-        let person = if group.is_empty() {
-            let id = new.expect("somebody new");
-            assert_eq!(self.is(id), None, "{id} was given before");
-            let identifiers = BTreeSet::new();
-            self.people.push(Person { ids: vec![id], created_at: at, identifiers });
-            id
-        } else {
-            let ids: Vec<_> = group.iter().map(|index| self.people[*index].ids[0]).collect();
-            let survivor = self.merge(&group);
-            said.merged = ids.into_iter().filter(|id| *id != survivor).collect();
-            survivor
-        };
-        said.customer = Some(person);
-        let index = self.is(person).expect("it is there");
-        self.people[index].identifiers.extend(fresh);
-        self.others(index, &kept, &mut said);
-
-        let order = strongest_first(&event.sightings);
-        said.set_aside.sort_by_key(|one| order.iter().position(|other| other == one));
-        let key =
-            (person, said.set_aside.iter().map(|one| one.identifier.clone()).collect::<Vec<_>>());
-        if !key.1.is_empty() && !self.conflicts.contains(&key) {
-            self.conflicts.push(key);
-            said.conflict = true;
-        }
-        Some(said)
+        identifiers.into_iter().filter(counts).count()
     }
 
-    /// Those that verified identifiers lead to; else the owner of the first that is known.
-    fn group(&self, kept: &[Sighting]) -> Vec<usize> {
-        let owner = |one: &Sighting| self.has(&one.identifier);
-        let proven: BTreeSet<_> =
-            kept.iter().filter(|one| one.verified).filter_map(owner).collect();
-        if proven.is_empty() {
-            kept.iter().find_map(owner).into_iter().collect()
-        } else {
-            proven.into_iter().collect()
-        }
+    fn limit(&self, kind: Kind) -> usize {
+        self.limits[&kind].0
     }
 
-    fn others(&mut self, person: usize, kept: &[Sighting], said: &mut Verdict) {
-        let id = self.people[person].ids[0];
-        let mut done = vec![person];
-        for one in kept {
-            let Some(other) = self.has(&one.identifier).filter(|other| !done.contains(other))
-            else {
-                continue;
-            };
-            done.push(other);
-            let pair = BTreeSet::from([id, self.people[other].ids[0]]);
-            if self.suggestions.contains(&pair) {
-                continue;
-            }
-            if let Some(kind) = self.too_many(&self.union(&[person, other])).first() {
-                said.kinds.insert(*kind);
-                let theirs = kept.iter().filter(|one| self.has(&one.identifier) == Some(other));
-                said.set_aside.extend(theirs.cloned());
-            } else {
-                said.suggested.push(self.people[other].ids[0]);
-                self.suggestions.push(pair);
-            }
+    fn are_cut(&self, people: &[Person]) -> bool {
+        let on = |person: &Person, side: &BTreeSet<_>| !person.identifiers.is_disjoint(side);
+        self.cuts.iter().any(|[left, right]| {
+            people.iter().enumerate().any(|(number, one)| {
+                let others = people.iter().enumerate().filter(|(other, _)| *other != number);
+                on(one, left) && others.into_iter().any(|(_, other)| on(other, right))
+            })
+        })
+    }
+
+    fn is_withdrawn(&self, identifier: &Identifier) -> bool {
+        self.hubs.contains_key(identifier)
+            || self.disputes.values().any(|(disputed, _)| disputed == identifier)
+    }
+
+    /// Verified before asserted, then by rank, then in their order.
+    fn strongest(&self, person: &Person) -> Option<Identifier> {
+        let strength = |one: &&Identifier| (!self.had[*one].verified, one.kind(), (*one).clone());
+        person.identifiers.iter().min_by_key(strength).cloned()
+    }
+
+    fn seniority(&self, identifier: &Identifier) -> (At, Identifier) {
+        (self.had[identifier].attached_at, identifier.clone())
+    }
+
+    fn give(&mut self, identifier: &Identifier, verified: bool, at: At) {
+        let had = Had { verified, attached_at: at, told: Vec::new(), answers: Vec::new() };
+        assert!(self.had.insert(identifier.clone(), had).is_none(), "{identifier} was had before");
+    }
+
+    /// One more piece of evidence, unless there is one for these two.
+    fn tie(
+        &mut self,
+        one: &Identifier,
+        other: &Identifier,
+        by: Option<Source>,
+        verified: bool,
+        at: At,
+    ) {
+        let (one, other) = if one < other { (one, other) } else { (other, one) };
+        if one != other && !self.ties.iter().any(|tie| (&tie.one, &tie.other) == (one, other)) {
+            let (one, other) = (one.clone(), other.clone());
+            self.ties.push(Tie { one, other, source: by, verified, at });
         }
     }
 
-    fn union(&self, people: &[usize]) -> BTreeSet<Identifier> {
-        people.iter().flat_map(|index| self.people[*index].identifiers.clone()).collect()
+    /// What is known of a person: of each attribute the verified, then the newest value; of
+    /// consents the strictest, of each identifier the last one.
+    pub(crate) fn facts(&self, person: &Person) -> Facts {
+        let all = || person.identifiers.iter().map(|one| &self.had[one]);
+        let names: BTreeSet<_> = all().flat_map(|had| &had.told).map(|(_, a)| &a.name).collect();
+        let attributes = names.into_iter().map(|name| {
+            let told = all().flat_map(|had| &had.told).filter(|(_, a)| a.name == *name);
+            let best = told.max_by_key(|(at, a)| (a.verified, *at, &a.value));
+            let (told_at, attribute) = best.expect("somebody told it").clone();
+            Fact { attribute, told_at }
+        });
+        let about: BTreeSet<_> =
+            all().flat_map(|had| &had.answers).map(|(_, c)| (&c.means, &c.purpose)).collect();
+        let consents = about.into_iter().map(|(means, purpose)| {
+            let last = |had: &Had| last_answer(had, means, purpose);
+            let answers: Vec<_> = all().filter_map(last).collect();
+            let answer = answers.iter().map(|(_, answer)| *answer).max().expect("somebody said");
+            let first = answers.iter().filter(|(_, one)| *one == answer).map(|(at, _)| *at).min();
+            let consent = Consent { means: means.clone(), purpose: purpose.clone(), answer };
+            Told { consent, told_at: first.expect("somebody said") }
+        });
+        Facts { attributes: attributes.collect(), consents: consents.collect() }
     }
+}
 
-    fn too_many(&self, identifiers: &BTreeSet<Identifier>) -> Vec<Kind> {
-        let count = |kind| identifiers.iter().filter(|one| one.kind() == kind).count();
-        Kind::ALL.into_iter().filter(|kind| count(*kind) > self.limits.of(*kind)).collect()
-    }
+/// The last answer; of two of the same moment the stricter.
+fn last_answer(had: &Had, means: &Means, purpose: &Purpose) -> Option<(At, Answer)> {
+    let about = had.answers.iter().filter(|(_, c)| (&c.means, &c.purpose) == (means, purpose));
+    about.map(|(at, consent)| (*at, consent.answer)).max()
+}
 
-    /// These become one; its id.
-    fn merge(&mut self, people: &[usize]) -> CustomerId {
-        let mut all: Vec<_> = people.iter().map(|index| self.people[*index].clone()).collect();
-        all.sort_by_key(|person| (person.created_at, person.ids[0]));
-        let id = all[0].ids[0];
-        for gone in &all[1..] {
-            let index = self.is(gone.ids[0]).expect("it is there");
-            self.people.remove(index);
-            let kept = self.is(id).expect("it is there");
-            self.people[kept].ids.extend(&gone.ids);
-            self.people[kept].identifiers.extend(gone.identifiers.iter().cloned());
-        }
-        let living = |id: &CustomerId| self.people[self.is(*id).expect("known")].ids[0];
-        let mut suggestions: Vec<BTreeSet<_>> =
-            self.suggestions.iter().map(|pair| pair.iter().map(living).collect()).collect();
-        suggestions.retain(|pair| pair.len() == 2);
-        suggestions.sort();
-        suggestions.dedup();
-        self.suggestions = suggestions;
-        id
+/// Makes the sets that these two are in one.
+fn join<'a>(
+    sets: &mut Vec<(BTreeSet<&'a Identifier>, BTreeSet<CustomerId>)>,
+    one: impl Fn(&(BTreeSet<&'a Identifier>, BTreeSet<CustomerId>)) -> bool,
+    other: impl Fn(&(BTreeSet<&'a Identifier>, BTreeSet<CustomerId>)) -> bool,
+) {
+    let (Some(one), Some(other)) = (sets.iter().position(one), sets.iter().position(other)) else {
+        panic!("evidence about nothing that is had");
+    };
+    if one != other {
+        let (keep, gone) = (one.min(other), one.max(other));
+        let (had, ids) = sets.remove(gone);
+        sets[keep].0.extend(had);
+        sets[keep].1.extend(ids);
     }
 }
 
@@ -213,22 +323,12 @@ pub(crate) fn is_blocked(identifier: &Identifier) -> bool {
     identifier.to_string() == "member:null"
 }
 
-/// Each identifier once: verified before asserted, then by rank, then as they stand.
-fn strongest_first(sightings: &[Sighting]) -> Vec<Sighting> {
-    let mut once: Vec<Sighting> = Vec::new();
-    for one in sightings {
-        match once.iter_mut().find(|known| known.identifier == one.identifier) {
-            Some(known) => known.verified = known.verified || one.verified,
-            None if !is_blocked(&one.identifier) => once.push(one.clone()),
-            None => {}
-        }
+impl Given<'_> {
+    fn created(&self) -> CustomerId {
+        let created = self.decided.events.iter().find_map(|event| match event {
+            Event::Created { customer, .. } => Some(*customer),
+            _ => None,
+        });
+        created.expect("somebody new")
     }
-    let mut ordered = Vec::new();
-    for verified in [true, false] {
-        for kind in Kind::ALL {
-            let fits = |one: &&Sighting| (one.verified, one.identifier.kind()) == (verified, kind);
-            ordered.extend(once.iter().filter(fits).cloned());
-        }
-    }
-    ordered
 }

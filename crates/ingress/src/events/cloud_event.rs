@@ -2,6 +2,15 @@
 //!
 //! In the binary mode the attributes are headers, which no signature covers; what is signed is the
 //! data, with the identifiers in it.
+//!
+//! Of the data these are read, each if it is there; all of it is kept:
+//!
+//! ```json
+//! { "identifiers": ["member:M-1024", "phone:(02)2345-6789 #12"],
+//!   "brand": "aurelune", "store": "taipei-01",
+//!   "attributes": { "city": "Taipei", "birth-date": "1990-01-31" },
+//!   "consents": [{ "means": "email", "purpose": "marketing", "answer": "refused" }] }
+//! ```
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,11 +19,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use mainstem_domain::At;
+use mainstem_domain::person::Answer;
+use mainstem_proto::FieldError;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Read, Told, header, told};
+use super::{About, Read, Told, check_consents, header, told};
 
 const STRUCTURED: &str = "application/cloudevents";
 const BATCH: &str = "application/cloudevents-batch";
@@ -107,16 +118,11 @@ fn read_one<'v, 'a>(
     let in_data = |name: &str| {
         data.and_then(|data| data.get(name)).and_then(Value::as_str).map(str::to_owned)
     };
-    let identifiers = data.and_then(|data| data.get("identifiers")).and_then(Value::as_array);
     Ok(Told {
         source: told::attribute("source", text("source"))?,
         id: Some(told::attribute("id", text("id"))?),
         kind: told::attribute("type", text("type"))?,
-        identifiers: identifiers
-            .into_iter()
-            .flatten()
-            .filter_map(|identifier| identifier.as_str().map(str::to_owned))
-            .collect(),
+        about: about(data).map_err(|error| error.within("data").to_string())?,
         brand: in_data("brand"),
         store: in_data("store"),
         occurred_at: match text("time") {
@@ -127,6 +133,57 @@ fn read_one<'v, 'a>(
         },
         raw,
     })
+}
+
+/// What the data says about the person: `identifiers`, `attributes` and `consents`.
+fn about(data: Option<&Value>) -> Result<About, FieldError> {
+    let mut about = About::default();
+    let Some(data) = data else { return Ok(about) };
+    let identifiers = data.get("identifiers").and_then(Value::as_array);
+    for (index, identifier) in identifiers.into_iter().flatten().enumerate() {
+        if let Some(text) = identifier.as_str() {
+            about.identifier(|| format!("identifiers[{index}]"), text)?;
+        }
+    }
+    match data.get("attributes") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(attributes)) => {
+            for (name, value) in attributes {
+                let value = match value {
+                    Value::Null => continue,
+                    Value::String(text) => Cow::Borrowed(text.as_str()),
+                    Value::Number(number) => Cow::Owned(number.to_string()),
+                    Value::Bool(truth) => Cow::Owned(truth.to_string()),
+                    Value::Array(_) | Value::Object(_) => {
+                        return Err(FieldError::new("attributes", "has a value that is no text"));
+                    }
+                };
+                about.attribute("attributes", name, &value)?;
+            }
+        }
+        Some(_) => return Err(FieldError::new("attributes", "must be an object, name to text")),
+    }
+    match data.get("consents") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(consents)) => {
+            check_consents("consents", consents.len())?;
+            for (index, consent) in consents.iter().enumerate() {
+                let text = |name: &str| consent.get(name).and_then(Value::as_str).unwrap_or("");
+                let answer = match text("answer") {
+                    "granted" => Some(Answer::Granted),
+                    "refused" => Some(Answer::Refused),
+                    _ => None,
+                };
+                let what = (text("means"), text("purpose"));
+                about.consent(&format!("consents[{index}]"), what, answer)?;
+            }
+        }
+        Some(_) => {
+            let rule = "must be an array of {means, purpose, answer}";
+            return Err(FieldError::new("consents", rule));
+        }
+    }
+    Ok(about)
 }
 
 /// Undoes the percent-encoding of an attribute's header.

@@ -11,22 +11,28 @@
 //! identifiers:                    # those that are there
 //!   - { kind: member, at: /customer/number }
 //!   - { kind: phone, at: /customer/phone, types: [order/new] }
+//! attributes:                     # those that are there; of two with one name the first counts
+//!   - { name: city, at: /customer/city, types: [order/new] }
+//! consents:                       # where either is told; any other value says nothing
+//!   - { means: email, purpose: marketing, at: /customer/newsletter, granted: ["true"], refused: ["false"] }
 //! brand: /brand
 //! store: /store
 //! ```
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_domain::At;
 use mainstem_domain::identifier::Owned;
-use mainstem_domain::person::Business;
+use mainstem_domain::person::{Answer, Business};
+use mainstem_domain::{At, AttributeName, Means, Purpose};
+use mainstem_proto::FieldError;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::about::{ATTRIBUTES_AT_MOST, CONSENTS_AT_MOST};
 use super::signature::ShopSignature;
-use super::{Read, Told, told};
+use super::{About, Read, Told, told};
 
 /// A mapping file. Reads any JSON: what is not there is left out.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +49,10 @@ pub struct Mapping {
     kind: Kind,
     #[serde(default)]
     identifiers: Vec<Place>,
+    #[serde(default)]
+    attributes: Vec<AttributePlace>,
+    #[serde(default)]
+    consents: Vec<ConsentPlace>,
     brand: Option<Pointer>,
     store: Option<Pointer>,
 }
@@ -62,6 +72,42 @@ struct Place {
     at: Pointer,
     /// Only in events of these types; in all of them without.
     types: Option<Vec<String>>,
+}
+
+/// Where an attribute stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttributePlace {
+    name: AttributeName,
+    at: Pointer,
+    /// Only in events of these types; in all of them without.
+    types: Option<Vec<String>>,
+}
+
+/// Where a consent stands, and which texts there mean what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsentPlace {
+    means: Means,
+    purpose: Purpose,
+    at: Pointer,
+    #[serde(default)]
+    granted: Vec<String>,
+    #[serde(default)]
+    refused: Vec<String>,
+    /// Only in events of these types; in all of them without.
+    types: Option<Vec<String>>,
+}
+
+impl ConsentPlace {
+    fn answer(&self, event: &Value) -> Option<Answer> {
+        let text = self.at.text(event)?;
+        if self.refused.contains(&text) {
+            Some(Answer::Refused)
+        } else {
+            self.granted.contains(&text).then_some(Answer::Granted)
+        }
+    }
 }
 
 /// A JSON pointer (RFC 6901).
@@ -135,18 +181,55 @@ impl Mapping {
             }
         }
         for (index, place) in self.identifiers.iter().enumerate() {
-            if Owned::try_from(place.kind.clone()).is_err() {
+            let kind = Owned::try_from(place.kind.clone());
+            if !kind.is_ok_and(|kind| !matches!(kind, Owned::Attribute(_))) {
                 let rule = "must be member, phone, email, cookie or external:<system>";
                 return refuse(format!("identifiers[{index}].kind"), rule.to_owned());
             }
-            let strange =
-                place.types.iter().flatten().find(|kind| !self.kind.is.contains_key(*kind));
-            if let Some(strange) = strange {
-                let rule = format!("names {strange}, which is not in type.is");
-                return refuse(format!("identifiers[{index}].types"), rule);
+            self.check_types("identifiers", index, place.types.as_ref())?;
+        }
+        let names: BTreeSet<_> = self.attributes.iter().map(|place| &place.name).collect();
+        if names.len() > ATTRIBUTES_AT_MOST {
+            let rule = format!("have more than {ATTRIBUTES_AT_MOST} names");
+            return refuse("attributes".to_owned(), rule);
+        }
+        for (index, place) in self.attributes.iter().enumerate() {
+            self.check_types("attributes", index, place.types.as_ref())?;
+        }
+        let asked: BTreeSet<_> =
+            self.consents.iter().map(|place| (&place.means, &place.purpose)).collect();
+        if asked.len() > CONSENTS_AT_MOST {
+            let rule = format!("have more than {CONSENTS_AT_MOST} of means and purpose");
+            return refuse("consents".to_owned(), rule);
+        }
+        for (index, place) in self.consents.iter().enumerate() {
+            if place.granted.is_empty() && place.refused.is_empty() {
+                let rule = "and refused are both empty; write which texts mean yes, and which no";
+                return refuse(format!("consents[{index}].granted"), rule.to_owned());
             }
+            if place.granted.iter().any(|text| place.refused.contains(text)) {
+                let rule = "has a text that stands in granted too";
+                return refuse(format!("consents[{index}].refused"), rule.to_owned());
+            }
+            self.check_types("consents", index, place.types.as_ref())?;
         }
         Ok(())
+    }
+
+    fn check_types(
+        &self,
+        list: &str,
+        index: usize,
+        types: Option<&Vec<String>>,
+    ) -> Result<(), MappingError> {
+        let strange = types.into_iter().flatten().find(|kind| !self.kind.is.contains_key(*kind));
+        match strange {
+            None => Ok(()),
+            Some(strange) => Err(MappingError::Key {
+                key: format!("{list}[{index}].types"),
+                rule: format!("names {strange}, which is not in type.is"),
+            }),
+        }
     }
 
     /// Reads a body: one event, or an array of them.
@@ -171,17 +254,13 @@ impl Mapping {
         let theirs = told::attribute("the type", self.kind.at.text(&event).as_deref())?;
         let ours = self.kind.is.get(&theirs).unwrap_or(&theirs).clone();
         let parts: Option<Vec<_>> = self.id.iter().map(|part| part.text(&event)).collect();
-        let applies =
-            |place: &&Place| place.types.as_ref().is_none_or(|types| types.contains(&theirs));
-        let identifiers = self.identifiers.iter().filter(applies);
+        let about = self.about(&event, &theirs).map_err(|error| error.to_string())?;
         Ok(Told {
             source: self.source.clone(),
             // Parts may hold a '/', so they are written as a JSON array.
             id: parts.filter(|parts| !parts.is_empty()).map(|parts| Value::from(parts).to_string()),
             kind: ours,
-            identifiers: identifiers
-                .filter_map(|place| Some(format!("{}:{}", place.kind, place.at.text(&event)?)))
-                .collect(),
+            about,
             brand: self.brand.as_ref().and_then(|pointer| pointer.text(&event)),
             store: self.store.as_ref().and_then(|pointer| pointer.text(&event)),
             occurred_at: self
@@ -191,6 +270,29 @@ impl Mapping {
                 .find_map(|text| moment(&text)),
             raw: Cow::Borrowed(raw),
         })
+    }
+
+    /// Errors name the pointer: the shop knows nothing of what we make of it.
+    fn about(&self, event: &Value, theirs: &String) -> Result<About, FieldError> {
+        let applies =
+            |types: &Option<Vec<String>>| types.as_ref().is_none_or(|types| types.contains(theirs));
+        let mut about = About::default();
+        for place in self.identifiers.iter().filter(|place| applies(&place.types)) {
+            if let Some(text) = place.at.text(event) {
+                about.identifier(|| place.at.0.clone(), &format!("{}:{text}", place.kind))?;
+            }
+        }
+        for place in self.attributes.iter().filter(|place| applies(&place.types)) {
+            if let Some(text) = place.at.text(event) {
+                about.named_attribute(|| place.at.0.clone(), &place.name, &text)?;
+            }
+        }
+        for place in self.consents.iter().filter(|place| applies(&place.types)) {
+            if let Some(answer) = place.answer(event) {
+                about.answered(place.means.clone(), place.purpose.clone(), answer);
+            }
+        }
+        Ok(about)
     }
 }
 
@@ -211,7 +313,9 @@ mod tests {
 
     const FILE: &str = "source: my-shop\nid: [/id]\ntime: [/at]\n\
         type: { at: /topic, is: { order/new: order-placed } }\n\
-        identifiers: [{ kind: member, at: /m }, { kind: phone, at: /p, types: [order/new] }]\n";
+        identifiers: [{ kind: member, at: /m }, { kind: phone, at: /p, types: [order/new] }]\n\
+        attributes: [{ name: city, at: /c }, { name: city, at: /d, types: [order/new] }]\n\
+        consents: [{ means: email, purpose: marketing, at: /n, granted: ['true'], refused: ['false'] }]\n";
 
     fn error(text: &str) -> String {
         Mapping::parse(text).unwrap_err().to_string()
@@ -227,6 +331,24 @@ mod tests {
             ("[order/new]", "[order/old]", "identifiers[1].types names order/old"),
             ("order-placed", "order", "type.is.order/new is none of order-placed, "),
             ("{ order/new: order-placed }", "{}", "type.is is empty"),
+            ("kind: member", "kind: 'attribute:city'", "identifiers[0].kind must be member"),
+            (
+                "name: city, at: /c",
+                "name: My City, at: /c",
+                "attributes[0]: attribute: must be 1 to 64 of a-z",
+            ),
+            ("at: /d", "at: d", "attributes[1]: must be a JSON pointer"),
+            ("/d, types: [order/new]", "/d, types: [x]", "attributes[1].types names x, which"),
+            ("means: email", "means: E-mail", "consents[0]: means: must be 1 to 64 of a-z"),
+            ("purpose: marketing", "purpose: ''", "consents[0]: purpose: must be 1 to 64 of a-z"),
+            ("granted:", "yes:", "consents[0]: unknown field `yes`"),
+            ("['true']", "['false']", "consents[0].refused has a text that stands in granted too"),
+            (
+                "granted: ['true'], refused: ['false']",
+                "types: [order/new]",
+                "consents[0].granted and refused are both empty",
+            ),
+            ("refused: ['false']", "types: [x]", "consents[0].types names x, which"),
             ("time:", "times:", "unknown field `times`"),
             ("source: my-shop", "", "missing field `source`"),
             (
@@ -251,11 +373,13 @@ mod tests {
         let read = |body: &str| {
             let raw: &RawValue = serde_json::from_str(body).unwrap();
             let told = mapping.read_one(raw)?;
-            let Told { id, kind, identifiers, occurred_at, .. } = told;
+            let Told { id, kind, about, occurred_at, .. } = told;
+            let identifiers = about.identifiers.iter().map(|one| one.identifier.to_string());
+            let identifiers: Vec<_> = identifiers.collect();
             Ok::<_, String>((id, kind, identifiers, occurred_at.map(At::as_millis)))
         };
-        let told = read(r#"{"topic":"order/new","id":7,"m":"M 1 ","p":912,"at":1795219200}"#);
-        let identifiers = vec!["member:M 1".to_owned(), "phone:912".to_owned()];
+        let told = read(r#"{"topic":"order/new","id":7,"m":"M 1 ","p":912345678,"at":1795219200}"#);
+        let identifiers = vec!["member:M 1".to_owned(), "phone:+886912345678".to_owned()];
         let expected = (
             Some("[\"7\"]".to_owned()),
             "order-placed".to_owned(),
@@ -267,6 +391,40 @@ mod tests {
         assert_eq!(told, Ok((None, "else".to_owned(), Vec::new(), Some(1_795_251_600_000))));
         for none in ["7", "{}", r#"{"topic":null}"#, r#"{"topic":""}"#] {
             assert!(read(none).unwrap_err().starts_with("the type must be"), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_it_says_of_the_person_is_read() {
+        let mapping = Mapping::parse(FILE).unwrap();
+        let about = |body: &str| {
+            let raw: &RawValue = serde_json::from_str(body).unwrap();
+            let about = mapping.read_one(raw)?.about;
+            let city = about.attributes.values().next().cloned();
+            Ok::<_, String>((city, about.consents.into_values().next()))
+        };
+        let some = |city: &str| Some(city.to_owned());
+        for (body, expected) in [
+            (
+                r#"{"topic":"x","c":" Tainan ","d":"Taipei","n":true}"#,
+                (some("Tainan"), Some(Answer::Granted)),
+            ),
+            (
+                r#"{"topic":"order/new","c":"","d":"Taipei","n":"false"}"#,
+                (some("Taipei"), Some(Answer::Refused)),
+            ),
+            (r#"{"topic":"x","d":"Taipei","n":null}"#, (None, None)),
+            (r#"{"topic":"x","c":["Taipei"],"n":"maybe"}"#, (None, None)),
+        ] {
+            assert_eq!(about(body), Ok(expected), "{body}");
+        }
+        let long = "private".repeat(50);
+        for (body, expected) in [
+            (format!(r#"{{"topic":"x","c":"{long}"}}"#), "/c: is longer than 256 characters"),
+            (r#"{"topic":"x","c":"private\u0007x"}"#.to_owned(), "/c: has a control character"),
+            (format!(r#"{{"topic":"x","m":"{long}"}}"#), "/m: is longer than 256 bytes"),
+        ] {
+            assert_eq!(about(&body), Err(expected.to_owned()));
         }
     }
 

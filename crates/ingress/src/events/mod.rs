@@ -1,6 +1,7 @@
 //! What shops, tills, phone desks and other services tell: CloudEvents, or a shop's own webhooks by
 //! a mapping.
 
+mod about;
 mod cloud_event;
 mod mapping;
 mod signature;
@@ -12,6 +13,7 @@ use http::HeaderMap;
 use mainstem_bus::TraceContext;
 use mainstem_domain::At;
 
+pub(crate) use about::{About, check_consents};
 pub use mapping::{Mapping, MappingError};
 pub use sources::{Source, SourceError, Sources};
 pub(crate) use told::{ATTRIBUTE_AT_MOST, Told, message, whereabouts};

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue};
 use mainstem_domain::configuration::ChannelKind;
+use mainstem_domain::identifier::Normal;
 use mainstem_line::Channels;
 use mainstem_proto::wire::channel as wire;
 use proptest::prelude::*;
@@ -145,6 +146,161 @@ fn a_binary_event_is_the_same_as_a_structured_one() {
     assert!(read.identifiers.is_empty());
 }
 
+/// The order with this data.
+fn with_data(data: Value) -> Value {
+    let mut event = order();
+    event["data"] = data;
+    event
+}
+
+#[test]
+fn identifiers_are_normalised_and_what_is_none_ties_nobody() {
+    let event = with_data(json!({"identifiers": [
+        "phone:(02)2345-6789 分機 12", "email:Lin@例え.jp", "phone:+886223456789", "phone:110",
+        "phone:0800-000-123", "email:lin@", "fax:1", "member: M-1 ", "external:pos: 7",
+    ]}));
+    let accepted = structured(&event);
+    let read = body_of(&accepted);
+    let sighting = |identifier: &str, verified, extension: &str| wire::Sighting {
+        identifier: identifier.to_owned(),
+        verified,
+        extension: extension.to_owned(),
+    };
+    let expected = [
+        sighting("phone:+886223456789", false, "12"),
+        sighting("email:lin@xn--r8jz45g.jp", false, ""),
+        sighting("member:M-1", true, ""),
+        sighting("external:pos:7", true, ""),
+    ];
+    assert_eq!(read.identifiers, expected);
+    assert_eq!(read.raw, Some(serde_json::from_value(event).unwrap()), "as the source wrote it");
+    let handle = Handles::new("key".into()).of("phone:+886223456789");
+    assert_eq!(accepted.publish[0].handle, handle);
+    let many: Vec<_> = (0..40).map(|number| format!("cookie:{number}")).collect();
+    let read = body_of(&structured(&with_data(json!({"identifiers": many}))));
+    assert_eq!(read.identifiers.len(), 32);
+}
+
+#[test]
+fn attributes_and_consents_are_told_and_verified_by_who_owns_them() {
+    let read = body_of(&structured(&with_data(json!({
+        "attributes": {"name": "林小姐", "city": "Taipei", "points": 12, "vip": true, "language": " ",
+            "birth-date": null},
+        "consents": [
+            {"means": "email", "purpose": "marketing", "answer": "refused"},
+            {"means": "sms", "purpose": "marketing", "answer": "granted"},
+            {"means": "email", "purpose": "marketing", "answer": "granted"},
+        ],
+    }))));
+    let attributes: Vec<_> = read
+        .attributes
+        .iter()
+        .map(|one| (one.name.as_str(), one.value.as_str(), one.verified))
+        .collect();
+    let expected = [
+        ("city", "Taipei", true),
+        ("name", "林小姐", false),
+        ("points", "12", false),
+        ("vip", "true", false),
+    ];
+    assert_eq!(attributes, expected);
+    let consents: Vec<_> = read
+        .consents
+        .iter()
+        .map(|one| (one.means.as_str(), one.purpose.as_str(), one.answer()))
+        .collect();
+    let (granted, refused) = (wire::ConsentAnswer::Granted, wire::ConsentAnswer::Refused);
+    assert_eq!(consents, [("email", "marketing", refused), ("sms", "marketing", granted)]);
+    let decoded = mainstem_proto::channel::decode(read).unwrap().event;
+    assert_eq!((decoded.attributes.len(), decoded.consents.len()), (4, 2));
+    let read = body_of(&structured(&with_data(json!({"attributes": null, "consents": null}))));
+    assert!(read.attributes.is_empty() && read.consents.is_empty());
+}
+
+#[test]
+fn what_a_source_gets_wrong_is_dead_names_the_field_and_harms_no_neighbour() {
+    let names = |count: usize| -> Value {
+        (0..count).map(|number| (format!("n{number}"), json!("x"))).collect()
+    };
+    let consent = |means: &str, purpose: &str, answer: &str| {
+        json!({"consents": [
+            {"means": "sms", "purpose": "news", "answer": "granted"},
+            {"means": means, "purpose": purpose, "answer": answer},
+        ]})
+    };
+    let one = json!({"means": "sms", "purpose": "news", "answer": "granted"});
+    let long = "private".repeat(40);
+    let cases = [
+        (
+            json!({"identifiers": ["member:1", format!("member:{long}")]}),
+            "data.identifiers[1]: is longer than 256 bytes",
+        ),
+        (
+            json!({"identifiers": ["member:private\u{0}"]}),
+            "data.identifiers[0]: has a control character, or a blank at its start or end",
+        ),
+        (
+            json!({"identifiers": [7, " "]}),
+            "data.identifiers[1]: has an empty part; write kind:value,",
+        ),
+        (json!({"identifiers": ["phone:"]}), "data.identifiers[0]: has an empty part; write kind:"),
+        (
+            json!({"attributes": {"city": long}}),
+            "data.attributes[\"city\"]: is longer than 256 characters",
+        ),
+        (
+            json!({"attributes": {"city": "private\n"}}),
+            "data.attributes[\"city\"]: has a control character",
+        ),
+        (
+            json!({"attributes": {"Private": "x"}}),
+            "data.attributes: has a name that is not 1 to 64",
+        ),
+        (
+            json!({"attributes": {"city": ["private"]}}),
+            "data.attributes: has a value that is no text",
+        ),
+        (json!({"attributes": ["private"]}), "data.attributes: must be an object"),
+        (json!({"attributes": names(33)}), "data.attributes: are more than 32"),
+        (json!({"consents": vec![one.clone(); 17]}), "data.consents: are more than 16"),
+        (json!({"consents": "private"}), "data.consents: must be an array of"),
+        (consent("Private", "x", "granted"), "data.consents[1].means: must be 1 to 64 of a-z"),
+        (consent("x", "", "granted"), "data.consents[1].purpose: must be 1 to 64 of a-z"),
+        (consent("x", "x", "private"), "data.consents[1].answer: must be granted or refused"),
+        (json!({"consents": [7]}), "data.consents[0].means: must be"),
+    ];
+    let json = ("content-type", "application/cloudevents-batch+json");
+    let mut batch: Vec<_> = cases.iter().map(|(data, _)| with_data(data.clone())).collect();
+    // At their limits they are taken.
+    batch.push(with_data(json!({
+        "identifiers": [format!("member:{}", "x".repeat(249))],
+        "attributes": names(32), "consents": vec![one; 16],
+    })));
+    batch.push(with_data(json!({"attributes": {"city": "台".repeat(256)}})));
+    let accepted = take(&[json], &Value::from(batch).to_string()).unwrap();
+    assert_eq!(accepted.publish.len(), 2);
+    let reasons: Vec<_> = accepted.unreadable.iter().map(|dead| dead.reason.as_str()).collect();
+    assert_eq!(reasons.len(), cases.len());
+    for (reason, (_, expected)) in reasons.into_iter().zip(&cases) {
+        assert!(reason.starts_with(expected), "{reason}");
+        assert!(!reason.to_lowercase().contains("private"), "{reason}");
+    }
+}
+
+#[test]
+fn a_body_that_is_not_utf8_is_kept_and_dead_lettered() {
+    let mut body = order().to_string().into_bytes();
+    let place = body.windows(2).position(|two| two == b"M1").unwrap();
+    body[place] = 0xff;
+    let body = Bytes::from(body);
+    let mut headers = signed(&body, NOW);
+    headers.insert("content-type", HeaderValue::from_static("application/cloudevents+json"));
+    let accepted = take_with(&headers, &body).unwrap();
+    let [dead] = &accepted.unreadable[..] else { panic!("{accepted:?}") };
+    assert_eq!(dead.body, body);
+    assert!(dead.reason.starts_with("not a CloudEvent: no JSON of that shape"), "{}", dead.reason);
+}
+
 #[test]
 fn what_is_new_to_us_is_stored_and_decides_nothing() {
     let mut event = order();
@@ -242,13 +398,28 @@ fn shipped_mappings_read_their_samples() {
     assert!(mappings >= 2, "{mappings} mappings");
 }
 
-/// A sample is `{"body": …, "becomes": {"type", "identifiers", "time", "brand"?, "store"?}}`.
+/// A sample is `{"body": …, "becomes": {"type", "identifiers", "time", "brand"?, "store"?,
+/// "attributes"?, "consents"?}}`.
 fn check_sample(mapping: &Mapping, path: &Path) {
     let sample: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let body = sample["body"].to_string();
     let read = mapping.read(body.as_bytes());
     let [(_, Ok(told))] = &read[..] else { panic!("{}: {read:?}", path.display()) };
-    let mut becomes = json!({"type": told.kind, "identifiers": told.identifiers});
+    let about = &told.about;
+    let identifiers = about.identifiers.iter().map(|Normal { identifier, extension }| {
+        let extension = extension.as_ref().map_or(String::new(), |digits| format!(" #{digits}"));
+        format!("{identifier}{extension}")
+    });
+    let mut becomes = json!({"type": told.kind, "identifiers": identifiers.collect::<Vec<_>>()});
+    if !about.attributes.is_empty() {
+        becomes["attributes"] = json!(about.attributes);
+    }
+    if !about.consents.is_empty() {
+        let consents = about.consents.iter().map(|((means, purpose), answer)| {
+            json!({"means": means, "purpose": purpose, "answer": answer})
+        });
+        becomes["consents"] = consents.collect();
+    }
     becomes["time"] = told.occurred_at.map_or(Value::Null, |at| json!(at.to_string()));
     for (name, value) in [("brand", &told.brand), ("store", &told.store)] {
         if let Some(value) = value {
@@ -293,7 +464,8 @@ fn json_value() -> impl Strategy<Value = Value> {
         ".{0,12}".prop_map(Value::from),
         "(1\\.0|order-placed|member:[A-Z]{1,3}|2026-11-21T09:00:00Z)".prop_map(Value::from),
     ];
-    let name = "(specversion|id|source|type|time|data|identifiers|brand|store|.{0,4})";
+    let name = "(specversion|id|source|type|time|data|identifiers|attributes|consents|answer|means|\
+        brand|store|.{0,4})";
     leaf.prop_recursive(3, 24, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

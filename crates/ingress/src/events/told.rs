@@ -1,22 +1,18 @@
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use mainstem_bus::nats::InboundMessage;
 use mainstem_bus::{TraceContext, sha256_hex, topology};
 use mainstem_domain::configuration::Mode;
-use mainstem_domain::identifier::Identifier;
+use mainstem_domain::identifier::{Identifier, Normal};
 use mainstem_domain::person::Business;
-use mainstem_domain::{At, BrandId, EventId, StoreId};
-use mainstem_proto::channel::{business_to, mode_to};
+use mainstem_domain::{At, AttributeName, BrandId, EventId, Means, Purpose, StoreId};
+use mainstem_proto::channel::{answer_to, business_to, mode_to};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::About;
 use crate::{Handles, Place};
-
-/// How many identifiers of one event count. Nobody has more; a list of everybody would tie all of
-/// them together.
-const IDENTIFIERS_AT_MOST: usize = 32;
 
 /// How long `source`, `id` and `type` may be, in bytes.
 pub(crate) const ATTRIBUTE_AT_MOST: usize = 256;
@@ -35,8 +31,8 @@ pub(crate) struct Told<'a> {
     pub(crate) id: Option<String>,
     /// `order-placed` and so on, with or without `mainstem.` before it; or anything else.
     pub(crate) kind: String,
-    /// `kind:value`; what cannot be read ties nobody.
-    pub(crate) identifiers: Vec<String>,
+    /// What it says about the person.
+    pub(crate) about: About,
     /// The brand it is about, if not the channel's.
     pub(crate) brand: Option<String>,
     /// The store it happened in, if not the channel's.
@@ -95,6 +91,8 @@ pub(crate) fn message(
         receive_time: received_at.to_string(),
         mode: (place.channel.mode != Mode::Live).then(|| mode_to(place.channel.mode).as_str_name()),
         identifiers: &sightings,
+        attributes: attributes(told, place),
+        consents: consents(told),
         raw: &told.raw,
     };
     let body =
@@ -149,15 +147,31 @@ fn business(kind: &str) -> Option<Business> {
     Business::from_name(kind.strip_prefix("mainstem.").unwrap_or(kind))
 }
 
-fn sightings(told: &Told<'_>, place: &Place<'_>) -> Vec<Sighting> {
-    let mut seen = BTreeSet::new();
-    let identifiers = told.identifiers.iter().filter_map(|text| text.parse::<Identifier>().ok());
-    identifiers
-        .filter(|identifier| seen.insert(identifier.clone()))
-        .take(IDENTIFIERS_AT_MOST)
-        .map(|identifier| Sighting {
-            verified: place.channel.owns.iter().any(|owned| owned.covers(&identifier)),
-            identifier,
+fn sightings<'t>(told: &'t Told<'_>, place: &Place<'_>) -> Vec<Sighting<'t>> {
+    let owns =
+        |identifier: &Identifier| place.channel.owns.iter().any(|owned| owned.covers(identifier));
+    let sighting = |normal: &'t Normal| Sighting {
+        identifier: &normal.identifier,
+        verified: owns(&normal.identifier),
+        extension: normal.extension.as_deref(),
+    };
+    told.about.identifiers.iter().map(sighting).collect()
+}
+
+fn attributes<'t>(told: &'t Told<'_>, place: &Place<'_>) -> Vec<Attribute<'t>> {
+    let owns =
+        |name: &AttributeName| place.channel.owns.iter().any(|owned| owned.covers_attribute(name));
+    let attributes = told.about.attributes.iter();
+    attributes.map(|(name, value)| Attribute { name, value, verified: owns(name) }).collect()
+}
+
+fn consents<'t>(told: &'t Told<'_>) -> Vec<Consent<'t>> {
+    let consents = told.about.consents.iter();
+    consents
+        .map(|((means, purpose), answer)| Consent {
+            means,
+            purpose,
+            answer: answer_to(*answer).as_str_name(),
         })
         .collect()
 }
@@ -178,7 +192,11 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    identifiers: &'a [Sighting],
+    identifiers: &'a [Sighting<'a>],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<Attribute<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    consents: Vec<Consent<'a>>,
     occur_time: String,
     receive_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +205,23 @@ struct Body<'a> {
 }
 
 #[derive(Serialize)]
-struct Sighting {
-    identifier: Identifier,
+struct Sighting<'a> {
+    identifier: &'a Identifier,
     verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extension: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Attribute<'a> {
+    name: &'a AttributeName,
+    value: &'a str,
+    verified: bool,
+}
+
+#[derive(Serialize)]
+struct Consent<'a> {
+    means: &'a Means,
+    purpose: &'a Purpose,
+    answer: &'static str,
 }

@@ -119,6 +119,17 @@ pub struct ServiceConfig {
     pub nats_password: Secret,
 }
 
+/// `[erasure]`: what identity-merge, routing and notification need to forget a customer together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureConfig {
+    /// Keys the hash of identifiers by which a refusal outlives an erasure: empty, or at least 32
+    /// bytes.
+    pub key: Secret,
+    /// Proves these services to each other: of a caller with the role service and every scope.
+    pub token: Secret,
+}
+
 /// `[ingress]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -253,6 +264,13 @@ impl Config {
         require(
             key == 0 || key >= 32,
             "ingress.handle_key",
+            "is shorter than 32 bytes",
+            "write 32 random bytes or more, e.g. as 64 hexadecimal digits",
+        );
+        let key = self.erasure.key.expose().len();
+        require(
+            key == 0 || key >= 32,
+            "erasure.key",
             "is shorter than 32 bytes",
             "write 32 random bytes or more, e.g. as 64 hexadecimal digits",
         );

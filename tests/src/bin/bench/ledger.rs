@@ -73,7 +73,7 @@ pub(crate) async fn run(arguments: &LedgerArguments) -> anyhow::Result<()> {
     for sync in Sync::asked(arguments.sync) {
         // Every stored message is an fsync there: a tenth tells as much.
         let records = if sync == Sync::Always { arguments.records / 10 } else { arguments.records };
-        let figures = measure(sync, records, arguments).await?;
+        let figures = Box::pin(measure(sync, records, arguments)).await?;
         if arguments.json {
             println!("{}", serde_json::to_string(&figures)?);
         } else {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast Mainstem is on this machine, on a nats-server of the bench's own.
 
 mod chain;
+mod identity;
 mod ledger;
 mod path;
 mod restart;
@@ -22,8 +23,38 @@ struct Arguments {
 enum Bench {
     /// The whole path, from a webhook to LINE's API, beside a bare chain of streams
     Path(path::PathArguments),
+    /// The rules of identity-merge in memory, without a broker: speed, size, pauses, restart
+    Identity(identity::IdentityArguments),
+    /// How well identity-merge brings records of one person together, on a set that says who is who
+    Linkage(LinkageArguments),
     /// A ledger: append, fold, commands, take-over
     Ledger(ledger::LedgerArguments),
+}
+
+#[derive(clap::Args)]
+struct LinkageArguments {
+    /// The set: CSV with unique_id, first_name, surname, dob, city, email and cluster
+    file: std::path::PathBuf,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    json: bool,
+}
+
+fn linkage(arguments: &LinkageArguments) -> anyhow::Result<()> {
+    let linkage = mainstem_tests::linkage::link(&arguments.file)?;
+    println!(
+        "{} records, {} pairs of one person\n  merged               precision {:.4}, recall {:.4}\n  merged or suggested  precision {:.4}, recall {:.4}",
+        linkage.records,
+        linkage.of_one_person,
+        linkage.precision(),
+        linkage.recall(),
+        linkage.suggested_precision(),
+        linkage.suggested_recall()
+    );
+    if arguments.json {
+        println!("{}", serde_json::to_string(&linkage)?);
+    }
+    Ok(())
 }
 
 /// `sync_interval` of nats-server.
@@ -61,7 +92,9 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match &arguments.bench {
                 Bench::Path(arguments) => Box::pin(path::run(arguments)).await,
-                Bench::Ledger(arguments) => ledger::run(arguments).await,
+                Bench::Identity(arguments) => identity::run(arguments),
+                Bench::Linkage(arguments) => linkage(arguments),
+                Bench::Ledger(arguments) => Box::pin(ledger::run(arguments)).await,
             }
         })
     });

@@ -98,6 +98,7 @@ fn case(queue: &str) -> routing::Case {
         priority: mainstem_domain::configuration::Priority::P3,
         rule: "r".to_owned(),
         opened_by: "e".parse().unwrap(),
+        carrier: None,
         opened_at: At::from_millis(0),
         queued_at: At::from_millis(0),
         queued_times: 1,
@@ -115,7 +116,13 @@ fn item(way: Way) -> notification::Item {
         asked_at: At::from_millis(0),
         attempts: Vec::new(),
         outcome: None,
+        ended_at: None,
+        carrier: None,
     }
+}
+
+fn by_person() -> identity::Evidence {
+    identity::Evidence { source: None, by: Vec::new() }
 }
 
 #[test]
@@ -126,10 +133,10 @@ fn a_good_day_has_nothing_that_should_not_be() {
     }
     let (one, other) = (CustomerId::derive("1"), CustomerId::derive("2"));
     for customer in [one, other] {
-        let (sightings, evidence) = (Vec::new(), None);
+        let (sightings, evidence) = (Vec::new(), by_person());
         world.identity("1", &identity::Event::Created { customer, sightings, evidence });
     }
-    let (survivor, absorbed, evidence) = (one, other, None);
+    let (survivor, absorbed, evidence) = (one, other, by_person());
     world.identity("1", &identity::Event::Merged { survivor, absorbed, evidence });
     world.placed("line-1", "a");
     world.placed("line-1", "b");
@@ -147,7 +154,12 @@ fn a_good_day_has_nothing_that_should_not_be() {
     }
     for id in [reply, push] {
         let outcome = Outcome::Sent;
-        world.notification(&notification::Event::Settled { id, customer: one, outcome });
+        world.notification(&notification::Event::Settled {
+            id,
+            customer: one,
+            outcome,
+            carrier: None,
+        });
     }
     let expected = Report {
         accepted: 2,
@@ -235,7 +247,7 @@ fn what_line_is_said_to_have_taken_and_has_not_is_lost() {
     for id in ["a", "b", "c"].map(ItemId::derive) {
         world.notification(&notification::Event::Queued { id, item: item(Way::Push) });
         let (customer, outcome) = (CustomerId::derive("c"), Outcome::Sent);
-        world.notification(&notification::Event::Settled { id, customer, outcome });
+        world.notification(&notification::Event::Settled { id, customer, outcome, carrier: None });
     }
     let line = Some(Delivered { accepted: 2, pushes: 1, unseen: 1, ..Delivered::default() });
     let report = world.tally.finish(&Seen { line, relayed: 4, ..Seen::default() });
@@ -256,18 +268,18 @@ fn who_owns_what_follows_merges() {
     let customers = ["1", "2", "3"].map(CustomerId::derive);
     for (customer, identifier) in customers.into_iter().zip([member, receipt]) {
         let sightings = vec![sighting(identifier)];
-        let evidence = None;
+        let evidence = by_person();
         world.identity("1", &identity::Event::Created { customer, sightings, evidence });
     }
     assert!(!world.tally.together(member, receipt));
     let [first, second, third] = customers;
     let merged =
-        |survivor, absorbed| identity::Event::Merged { survivor, absorbed, evidence: None };
+        |survivor, absorbed| identity::Event::Merged { survivor, absorbed, evidence: by_person() };
     world.identity("1", &merged(second, first));
     assert!(world.tally.together(member, receipt));
     assert!(!world.tally.together(member, other) && !world.tally.together(other, "member:9"));
-    let (sighting, evidence) = (sighting(other), None);
-    world.identity("1", &identity::Event::Attached { customer: third, sighting, evidence });
+    let (sightings, evidence) = (vec![sighting(other)], by_person());
+    world.identity("1", &identity::Event::Attached { customer: third, sightings, evidence });
     world.identity("1", &merged(third, second));
     assert!(world.tally.together(member, other));
 }

@@ -1,0 +1,431 @@
+//! The custodian: does the jobs that move and erase records, while its instance writes. See
+//! [`crate::custody`] for what they are and what holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use mainstem_domain::CustomerId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::custody::{Chore, Counts, Work, verdict};
+use crate::engine::{Answer, Ask, Snapshot};
+use crate::machine::{InputOf, Machine};
+use crate::nats::downstream::{Downstream, Slowest};
+use crate::nats::overwrite::{NotRemoved, Overwriter};
+use crate::nats::store::{Snapshots, StoreError};
+use crate::nats::{Bus, ReadError};
+use crate::record::{Stored, header};
+use crate::topology;
+
+/// When the broker was in the way, a job is taken up again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// When somebody downstream has not read far enough, it is asked how far it is after this long,
+/// then after twice as long, up to the longest.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+
+/// A move that waits for longer is told of, once.
+const LONG: Duration = Duration::from_mins(1);
+
+/// What the custodian wants of the writer.
+pub(crate) enum Errand<M: Machine> {
+    /// Which jobs are open.
+    Work(oneshot::Sender<Vec<Work>>),
+    /// Decide this; the answer comes when everything that it saw is stored.
+    Ask { id: String, ask: Ask<InputOf<M>>, reply: oneshot::Sender<Answer> },
+    /// A snapshot of everything that is stored.
+    Snapshot(oneshot::Sender<Snapshot<M>>),
+}
+
+/// Works for one writer, and ends with it.
+pub(crate) struct Custodian<M: Machine> {
+    ledger: Overwriter,
+    /// Upstreams that are no ledgers: what came in stands there as well.
+    upstreams: BTreeMap<&'static str, Overwriter>,
+    downstream: Downstream,
+    snapshots: Snapshots,
+    writer: mpsc::Sender<Errand<M>>,
+    jobs: watch::Receiver<Vec<String>>,
+}
+
+/// Why a job is not through yet.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Broker(#[from] NotRemoved),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{service} has read {ledger} up to {read} only")]
+    Unread { service: &'static str, ledger: &'static str, read: u64 },
+    #[error("the writer refuses: {0}")]
+    Refused(mainstem_domain::Refusal),
+    #[error("the writer has ended")]
+    WriterEnded,
+}
+
+/// What the custodian needs is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Own(#[from] NotRemoved),
+    #[error(transparent)]
+    Downstream(#[from] ReadError),
+}
+
+/// How long it was waited for somebody downstream.
+#[derive(Default)]
+struct Patience {
+    next: Duration,
+    waited: Duration,
+}
+
+impl Patience {
+    /// How long to wait now, and whether it has become worth telling.
+    fn wait(&mut self) -> (Duration, bool) {
+        let now = self.next.clamp(LOOK_AGAIN, LOOK_AGAIN_AT_MOST);
+        self.next = now * 2;
+        let before = self.waited;
+        self.waited += now;
+        (now, before < LONG && self.waited >= LONG)
+    }
+}
+
+/// Pauses for this long, or for ever.
+async fn pause(span: Option<Duration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<M: Machine> Custodian<M> {
+    pub(crate) async fn open(
+        bus: &Bus,
+        snapshots: &Snapshots,
+        writer: mpsc::Sender<Errand<M>>,
+        jobs: watch::Receiver<Vec<String>>,
+    ) -> Result<Self, OpenError> {
+        let mut upstreams = BTreeMap::new();
+        for upstream in M::UPSTREAMS.iter().filter(|upstream| !upstream.ledger) {
+            upstreams.insert(upstream.stream, Overwriter::open(bus, upstream.stream).await?);
+        }
+        let ledger = Overwriter::open(bus, M::LEDGER).await?;
+        let downstream = Downstream::open(bus, M::LEDGER).await?;
+        let snapshots = snapshots.clone();
+        Ok(Self { ledger, upstreams, downstream, snapshots, writer, jobs })
+    }
+
+    pub(crate) async fn run(mut self) {
+        // What was done and is listed all the same is not done again.
+        let mut done = BTreeSet::new();
+        let mut patience = Patience::default();
+        loop {
+            self.jobs.mark_unchanged();
+            let worked = match self.work().await {
+                Ok(work) => self.do_all(work, &mut done).await,
+                Err(stopped) => Err(stopped),
+            };
+            let again = match worked {
+                Ok(()) => {
+                    patience = Patience::default();
+                    None
+                }
+                Err(Stopped::WriterEnded) => return,
+                Err(stopped @ Stopped::Unread { .. }) => {
+                    let (again, tell) = patience.wait();
+                    if tell {
+                        tracing::warn!(
+                            service = M::SERVICE,
+                            %stopped,
+                            "records of split customers are not moved yet; does it run?"
+                        );
+                    }
+                    Some(again)
+                }
+                Err(stopped) => {
+                    tracing::warn!(service = M::SERVICE, %stopped, "the custodian tries again");
+                    Some(AGAIN)
+                }
+            };
+            tokio::select! {
+                changed = self.jobs.changed() => match changed {
+                    Ok(()) => patience.next = LOOK_AGAIN,
+                    Err(_) => return,
+                },
+                () = pause(again) => {}
+            }
+        }
+    }
+
+    /// Does every job; one that is stopped keeps only those of its own customers waiting. Theirs
+    /// are done in the order in which they were opened: what is to be moved away from somebody is
+    /// not erased with them.
+    async fn do_all(
+        &self,
+        mut work: Vec<Work>,
+        done: &mut BTreeSet<String>,
+    ) -> Result<(), Stopped> {
+        work.retain(|work| !done.contains(work.chore.job()));
+        work.sort_by_key(|work| work.job.since);
+        let moves = |work: &Work| matches!(work.chore, Chore::Move { .. });
+        // Nobody reads less later, so once is enough.
+        let mut stopped = Ok(());
+        let read = if work.iter().any(moves) { self.downstream.slowest().await } else { Ok(None) };
+        let mut waiting: BTreeSet<CustomerId> = BTreeSet::new();
+        for work in &work {
+            let customers = work.chore.customers();
+            if customers.iter().any(|customer| waiting.contains(customer)) {
+                waiting.extend(customers);
+                continue;
+            }
+            let worked = match &read {
+                Err(error) if moves(work) => Err(Stopped::Read(error.clone())),
+                Ok(Some(slowest)) if moves(work) && slowest.read < work.job.since => {
+                    let Slowest { service, read } = *slowest;
+                    Err(Stopped::Unread { service, ledger: M::LEDGER, read })
+                }
+                _ => self.do_one(work).await,
+            };
+            match worked {
+                Ok(()) => {
+                    done.insert(work.chore.job().to_owned());
+                }
+                Err(Stopped::WriterEnded) => return Err(Stopped::WriterEnded),
+                Err(error) => {
+                    waiting.extend(customers);
+                    if stopped.is_ok() || !matches!(error, Stopped::Unread { .. }) {
+                        stopped = Err(error);
+                    }
+                }
+            }
+        }
+        stopped
+    }
+
+    async fn do_one(&self, Work { chore, job }: &Work) -> Result<(), Stopped> {
+        let name = chore.job();
+        let counts = match chore {
+            Chore::Move { customer, .. } => self.relocate(name, *customer, job.since).await?,
+            Chore::Erase { customers, .. } => self.erase(name, customers).await?,
+        };
+        tracing::info!(service = M::SERVICE, job = name, ?counts, "a job is through");
+        if let Some(input) = M::chore_done(name, counts) {
+            self.ask(format!("done/{name}"), Ask::Decider(input)).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves what stands under a customer who was split to whom it belongs.
+    async fn relocate(
+        &self,
+        job: &str,
+        customer: CustomerId,
+        since: u64,
+    ) -> Result<Counts, Stopped> {
+        let mut from = 1;
+        while let Some(original) = self.ledger.next(&topology::all_of(customer), from).await?
+            && original.sequence < since
+        {
+            let sequence = original.sequence;
+            from = sequence + 1;
+            let ask = Ask::Move { job: job.to_owned(), original: Box::new(original) };
+            // The answer comes when the copy is stored.
+            if self.ask(format!("move/{job}/{sequence}"), ask).await? == verdict::REMOVE {
+                self.ledger.remove(sequence).await?;
+            }
+        }
+        let moved = self.open_job(job).await?.map_or(0, |work| work.job.moved);
+        Ok(Counts::from([(format!("{} moved", M::LEDGER), moved)]))
+    }
+
+    /// Erases what there is of a customer.
+    async fn erase(&self, job: &str, customers: &[CustomerId]) -> Result<Counts, Stopped> {
+        let Some(Work { job: open, .. }) = self.open_job(job).await? else {
+            return Ok(Counts::new());
+        };
+        if open.planned.is_none() {
+            let counts = self.count(customers, &open).await?;
+            let plan = Ask::Plan { job: job.to_owned(), counts };
+            self.ask(format!("plan/{job}"), plan).await?;
+        }
+        let Some(Work { job: open, .. }) = self.open_job(job).await? else {
+            return Ok(Counts::new());
+        };
+        let Some(planned) = open.planned else { return Err(Stopped::WriterEnded) };
+        self.replace_snapshots(planned.sequence).await?;
+        for (stream, pointers) in self.pointers(customers, planned.sequence).await? {
+            let Some(upstream) = self.upstreams.get(stream) else { continue };
+            let read = open.read.get(stream).sequence;
+            for (subject, pointer) in pointers {
+                let mut from = 1;
+                // What a record points to goes last: as long as it is there, the rest is found.
+                while let Some(message) = upstream.next(&subject, from).await?
+                    && message.sequence <= read
+                {
+                    from = message.sequence + 1;
+                    if message.sequence != pointer {
+                        upstream.remove(message.sequence).await?;
+                    }
+                }
+                upstream.remove(pointer).await?;
+            }
+        }
+        for message in self.receipts(customers, open.since).await? {
+            self.ledger.remove(message).await?;
+        }
+        for customer in customers {
+            let mut from = 1;
+            while let Some(message) = self.ledger.next(&topology::all_of(*customer), from).await?
+                && message.sequence < planned.sequence
+            {
+                from = message.sequence + 1;
+                if message.sequence != open.since {
+                    self.ledger.remove(message.sequence).await?;
+                }
+            }
+        }
+        Ok(planned.counts)
+    }
+
+    /// What there is to erase, by place.
+    async fn count(
+        &self,
+        customers: &[CustomerId],
+        open: &crate::custody::Job,
+    ) -> Result<Counts, Stopped> {
+        let mut counts = Counts::new();
+        let mut count = |place: String, more: u64| {
+            if more > 0 {
+                *counts.entry(place).or_default() += more;
+            }
+        };
+        count(topology::snapshots(M::SERVICE), self.snapshots.older_than(open.since).await?);
+        for (stream, pointers) in self.pointers(customers, u64::MAX).await? {
+            let Some(upstream) = self.upstreams.get(stream) else { continue };
+            for subject in pointers.keys() {
+                let mut from = 1;
+                while let Some(message) = upstream.next(subject, from).await?
+                    && message.sequence <= open.read.get(stream).sequence
+                {
+                    from = message.sequence + 1;
+                    count(stream.to_owned(), 1);
+                }
+            }
+        }
+        let receipts = self.receipts(customers, open.since).await?.len() as u64;
+        let place = topology::ledger_subject(M::SERVICE, topology::RECEIPT);
+        count(format!("{} {place}", M::LEDGER), receipts);
+        for customer in customers {
+            let mut from = 1;
+            while let Some(message) = self.ledger.next(&topology::all_of(*customer), from).await? {
+                from = message.sequence + 1;
+                if message.sequence != open.since {
+                    let place = topology::place_of(&message.record.subject);
+                    count(format!("{} {place}", M::LEDGER), 1);
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Leaves one snapshot: a verified one that holds the record at this sequence.
+    async fn replace_snapshots(&self, sequence: u64) -> Result<(), Stopped> {
+        let mut hold = self.snapshots.hold().await;
+        loop {
+            let (reply, snapshot) = oneshot::channel();
+            self.send(Errand::Snapshot(reply)).await?;
+            let snapshot = snapshot.await.map_err(|_| Stopped::WriterEnded)?;
+            // One that was planned before may be older.
+            if snapshot.sequence() >= sequence {
+                return Ok(self.snapshots.replace_all(&mut hold, snapshot).await?);
+            }
+        }
+    }
+
+    /// The upstream subjects that the customers' records up to a sequence came from, each with one
+    /// message that a record points to.
+    async fn pointers(
+        &self,
+        customers: &[CustomerId],
+        up_to: u64,
+    ) -> Result<BTreeMap<&'static str, BTreeMap<String, u64>>, Stopped> {
+        let mut found: BTreeMap<_, BTreeMap<String, u64>> = BTreeMap::new();
+        for customer in customers {
+            let mut from = 1;
+            while let Some(message) = self.ledger.next(&topology::all_of(*customer), from).await?
+                && message.sequence <= up_to
+            {
+                from = message.sequence + 1;
+                let Some((stream, sequence)) = self.cause(&message) else { continue };
+                if let Some(upstream) = self.upstreams.get(stream)
+                    && let Some(subject) = upstream.subject_at(sequence).await?
+                {
+                    found.entry(stream).or_default().insert(subject, sequence);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn cause(&self, message: &Stored) -> Option<(&'static str, u64)> {
+        let (stream, sequence) = message.record.header(header::CAUSE)?.split_once('=')?;
+        let stream = self.upstreams.keys().find(|known| **known == stream)?;
+        Some((stream, sequence.parse().ok()?))
+    }
+
+    /// The receipts before a sequence that name one of the customers.
+    async fn receipts(&self, customers: &[CustomerId], before: u64) -> Result<Vec<u64>, Stopped> {
+        let subject = topology::ledger_subject(M::SERVICE, topology::RECEIPT);
+        let (mut from, mut found) = (1, Vec::new());
+        while let Some(message) = self.ledger.next(&subject, from).await?
+            && message.sequence < before
+        {
+            from = message.sequence + 1;
+            let text = String::from_utf8_lossy(&message.record.body);
+            if customers.iter().any(|customer| text.contains(customer.as_str())) {
+                found.push(message.sequence);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn open_job(&self, job: &str) -> Result<Option<Work>, Stopped> {
+        Ok(self.work().await?.into_iter().find(|work| work.chore.job() == job))
+    }
+
+    async fn work(&self) -> Result<Vec<Work>, Stopped> {
+        let (reply, work) = oneshot::channel();
+        self.send(Errand::Work(reply)).await?;
+        work.await.map_err(|_| Stopped::WriterEnded)
+    }
+
+    async fn ask(&self, id: String, ask: Ask<InputOf<M>>) -> Result<String, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Errand::Ask { id: format!("custody/{id}"), ask, reply }).await?;
+        answer.await.map_err(|_| Stopped::WriterEnded)?.map_err(Stopped::Refused)
+    }
+
+    async fn send(&self, errand: Errand<M>) -> Result<(), Stopped> {
+        self.writer.send(errand).await.map_err(|_| Stopped::WriterEnded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_is_told_of_once_and_asks_seldom() {
+        let mut patience = Patience::default();
+        let waits: Vec<_> = (0..40).map(|_| patience.wait()).collect();
+        assert_eq!(waits[0].0, LOOK_AGAIN);
+        assert!(waits.iter().skip(5).all(|(wait, _)| *wait == LOOK_AGAIN_AT_MOST));
+        let told: Vec<_> = waits.iter().filter(|(_, tell)| *tell).collect();
+        assert_eq!(told.len(), 1);
+        let before = waits.iter().take_while(|(_, tell)| !tell).map(|(wait, _)| *wait);
+        assert!(before.sum::<Duration>() < LONG);
+    }
+}

@@ -1,0 +1,533 @@
+//! Identifiers, the evidence that ties them, and the customers that follow from both.
+//!
+//! Made for size: an identifier, what ties it and its share of a customer take about 130 bytes.
+//! Identifiers are numbered; those of one customer are linked in a ring; the ties of one
+//! identifier are linked through the ties. Numbers are used again and differ between two graphs
+//! that hold the same: nothing outside may depend on them.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::RandomState;
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use super::Facts;
+use super::index::Index;
+use super::pack::{Names, Packed, pack, unpack};
+use super::pages::{Pages, Texts};
+use crate::identifier::{Identifier, Kind};
+use crate::{At, CustomerId};
+
+/// The number of an identifier.
+pub(super) type Node = u32;
+/// The number of a customer.
+pub(super) type Who = u32;
+
+/// No identifier, customer or tie.
+pub(super) const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NodeEntry {
+    attached_at: At,
+    /// The value, packed.
+    text: u32,
+    customer: Who,
+    /// The ring of the customer's identifiers; of a free entry, the next free one.
+    next: Node,
+    /// The first tie.
+    pub(super) ties: u32,
+    /// Of all that it is; see [`spread`].
+    hash: u32,
+    /// The provider or system.
+    space: u16,
+    kind: u8,
+    flags: u8,
+}
+
+/// A source that owns it has said it.
+const VERIFIED: u8 = 1;
+/// Has [`Facts`].
+const FACTS: u8 = 2;
+/// Was cut off something; see [`Graph::cuts`].
+const CUT: u8 = 4;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TieEntry {
+    pub(super) at: At,
+    pub(super) ends: [Node; 2],
+    /// The next tie of each end; of a free entry, the next free one.
+    pub(super) next: [u32; 2],
+    /// The event's id, packed; [`NONE`] when a person tied.
+    pub(super) text: u32,
+    pub(super) channel: u16,
+    pub(super) verified: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CustomerEntry {
+    created_at: At,
+    seen_at: At,
+    id: CustomerId,
+    /// Whether it was taken away.
+    gone: bool,
+    /// The identifier that the customer began with.
+    founder: Node,
+    /// Any of its identifiers.
+    head: Node,
+    /// The customer that absorbed this one.
+    merged_into: Who,
+    /// The customers that this one absorbed, as a list.
+    aliases: Who,
+    next_alias: Who,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Graph {
+    pub(super) nodes: Pages<NodeEntry>,
+    pub(super) ties: Pages<TieEntry>,
+    customers: Pages<CustomerEntry>,
+    pub(super) texts: Texts,
+    by_identifier: Index,
+    by_id: Index,
+    /// Differs between processes, so that nobody who chooses identifiers can make them meet.
+    seed: RandomState,
+    spaces: Names,
+    pub(super) channels: Names,
+    free_node: Option<Node>,
+    pub(super) free_tie: Option<u32>,
+    pub(super) last_source: Option<(u16, u32)>,
+    identifiers: usize,
+    living: usize,
+    facts: OrdMap<Node, Facts>,
+    /// Of each identifier, the cuts that it lies at. A cut has two sides, told apart by the lowest
+    /// bit: two customers with identifiers on both sides of one cut must not be tied.
+    cuts: OrdMap<Node, Vec<u64>>,
+}
+
+/// One identifier of a customer, as it is read and restated.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Kept {
+    /// The identifier.
+    pub identifier: Identifier,
+    /// Whether a source that owns it has ever said so.
+    pub verified: bool,
+    /// Since when the customer is known by it; limits with a window count by this.
+    pub attached_at: At,
+    /// What was told of the person by events that this identifier led.
+    pub facts: Facts,
+    /// The cuts that it lies at: numbers that a split gave, whose lowest bit tells the side.
+    pub cuts: Vec<u64>,
+}
+
+/// Where an identifier is kept: its kind, its provider or system, and its packed value.
+type Key = (u8, u16, Packed);
+
+fn hash(seed: &RandomState, (kind, space, packed): &Key) -> u32 {
+    let mut hasher = seed.build_hasher();
+    hasher.write_u32(u32::from(*kind) << 16 | u32::from(*space));
+    hasher.write(packed);
+    (hasher.finish() >> 32) as u32
+}
+
+/// The hash of an entry that keeps 32 bits of it, so that a table that grows need not look at
+/// texts again.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl Graph {
+    pub(super) fn customers(&self) -> usize {
+        self.living
+    }
+
+    pub(super) fn identifiers(&self) -> usize {
+        self.identifiers
+    }
+
+    pub(super) fn find(&self, identifier: &Identifier) -> Option<Node> {
+        let key = self.key(identifier);
+        let hash = hash(&self.seed, &key);
+        let (kind, space, packed) = key;
+        self.by_identifier.find(spread(hash), |node| {
+            let entry = self.nodes.get(*node);
+            (entry.hash, entry.space, entry.kind) == (hash, space, kind)
+                && self.texts.get(entry.text) == packed.as_slice()
+        })
+    }
+
+    fn key(&self, identifier: &Identifier) -> Key {
+        let space = identifier.space().map(|name| (name, self.spaces.get(name)));
+        key(identifier, space)
+    }
+
+    pub(super) fn identifier(&self, node: Node) -> Identifier {
+        let entry = self.nodes.get(node);
+        let kind = Kind::ALL[usize::from(entry.kind)];
+        let value = unpack(self.texts.get(entry.text));
+        let spaced = matches!(kind, Kind::Line | Kind::External);
+        match (spaced, entry.space) {
+            (false, _) => Identifier::from_parts(kind, String::new(), value),
+            (true, 0) => {
+                let (space, value) = value.split_once('\0').unwrap_or(("", &value));
+                Identifier::from_parts(kind, space.to_owned(), value.to_owned())
+            }
+            (true, space) => {
+                Identifier::from_parts(kind, self.spaces.name(space).to_owned(), value)
+            }
+        }
+    }
+
+    pub(super) fn kind(&self, node: Node) -> Kind {
+        Kind::ALL[usize::from(self.nodes.get(node).kind)]
+    }
+
+    pub(super) fn attached_at(&self, node: Node) -> At {
+        self.nodes.get(node).attached_at
+    }
+
+    pub(super) fn is_verified(&self, node: Node) -> bool {
+        self.nodes.get(node).flags & VERIFIED != 0
+    }
+
+    pub(super) fn verify(&mut self, node: Node) {
+        self.nodes.get_mut(node).flags |= VERIFIED;
+    }
+
+    /// The customer that has an identifier.
+    pub(super) fn owner(&self, node: Node) -> Who {
+        self.nodes.get(node).customer
+    }
+
+    /// The customer with an id, be it living or absorbed.
+    pub(super) fn who(&self, id: CustomerId) -> Option<Who> {
+        self.by_id.find(self.seed.hash_one(id), |who| self.customers.get(*who).id == id)
+    }
+
+    pub(super) fn id(&self, who: Who) -> CustomerId {
+        self.customers.get(who).id
+    }
+
+    /// The living customer that a customer is part of.
+    pub(super) fn current(&self, who: Who) -> Who {
+        let into = self.customers.get(who).merged_into;
+        if into == NONE { who } else { into }
+    }
+
+    pub(super) fn created_at(&self, who: Who) -> At {
+        self.customers.get(who).created_at
+    }
+
+    pub(super) fn seen_at(&self, who: Who) -> At {
+        self.customers.get(who).seen_at
+    }
+
+    pub(super) fn see(&mut self, who: Who, at: At) {
+        // Read first: most events of one customer change nothing that a snapshot shares.
+        if self.customers.get(who).seen_at < at {
+            self.customers.get_mut(who).seen_at = at;
+        }
+    }
+
+    /// Every living customer, in the order in which they came to be known here.
+    pub(super) fn living(&self, after: Option<Who>) -> impl Iterator<Item = Who> + '_ {
+        let first = after.map_or(0, |who| who + 1);
+        let end = u32::try_from(self.customers.len()).unwrap_or(NONE);
+        (first..end).filter(|who| {
+            let entry = self.customers.get(*who);
+            !entry.gone && entry.merged_into == NONE
+        })
+    }
+
+    /// The identifiers of a living customer, in no order that means anything.
+    pub(super) fn nodes(&self, who: Who) -> impl Iterator<Item = Node> + '_ {
+        let head = self.customers.get(who).head;
+        let mut at = head;
+        std::iter::from_fn(move || {
+            let node = (at != NONE).then_some(at)?;
+            let next = self.nodes.get(node).next;
+            at = if next == head { NONE } else { next };
+            Some(node)
+        })
+    }
+
+    /// The customers that a living one absorbed, in no order that means anything.
+    pub(super) fn aliases(&self, who: Who) -> impl Iterator<Item = Who> + '_ {
+        let mut at = self.customers.get(who).aliases;
+        std::iter::from_fn(move || {
+            let alias = (at != NONE).then_some(at)?;
+            at = self.customers.get(alias).next_alias;
+            Some(alias)
+        })
+    }
+
+    pub(super) fn founder(&self, who: Who) -> Option<Node> {
+        Some(self.customers.get(who).founder).filter(|node| *node != NONE)
+    }
+
+    pub(super) fn found(&mut self, who: Who, founder: Option<Node>) {
+        self.customers.get_mut(who).founder = founder.unwrap_or(NONE);
+    }
+
+    /// Somebody new, without identifiers yet.
+    pub(super) fn create(&mut self, id: CustomerId, created_at: At) -> Who {
+        let who = self.customers.push(CustomerEntry {
+            created_at,
+            seen_at: created_at,
+            id,
+            gone: false,
+            founder: NONE,
+            head: NONE,
+            merged_into: NONE,
+            aliases: NONE,
+            next_alias: NONE,
+        });
+        let Self { customers, by_id, seed, .. } = self;
+        by_id.insert(seed.hash_one(id), who, |who| seed.hash_one(customers.get(*who).id));
+        self.living += 1;
+        who
+    }
+
+    /// A customer is known by one identifier more, which nobody else has.
+    pub(super) fn attach(&mut self, who: Who, identifier: &Identifier, at: At) -> Node {
+        let space = identifier.space().map(|name| {
+            let number = self.spaces.number(name);
+            (name, Some(number).filter(|number| *number != 0))
+        });
+        let key = key(identifier, space);
+        let hash = hash(&self.seed, &key);
+        let (kind, space, packed) = key;
+        let entry = NodeEntry {
+            attached_at: at,
+            text: self.texts.push(&packed),
+            customer: NONE,
+            next: NONE,
+            ties: NONE,
+            hash,
+            space,
+            kind,
+            flags: 0,
+        };
+        let node = match self.free_node {
+            Some(node) => {
+                self.free_node = some(self.nodes.get(node).next);
+                *self.nodes.get_mut(node) = entry;
+                node
+            }
+            None => self.nodes.push(entry),
+        };
+        let Self { nodes, by_identifier, .. } = self;
+        by_identifier.insert(spread(hash), node, |node| spread(nodes.get(*node).hash));
+        self.link(who, node);
+        self.identifiers += 1;
+        node
+    }
+
+    fn link(&mut self, who: Who, node: Node) {
+        let head = self.customers.get(who).head;
+        let next = if head == NONE {
+            self.customers.get_mut(who).head = node;
+            node
+        } else {
+            std::mem::replace(&mut self.nodes.get_mut(head).next, node)
+        };
+        let entry = self.nodes.get_mut(node);
+        entry.customer = who;
+        entry.next = next;
+    }
+
+    /// Takes an identifier away from whoever has it, with every tie of it and what was told of the
+    /// person by it. Whom it founded, the next oldest identifier founds from now on.
+    pub(super) fn detach(&mut self, node: Node) {
+        while let Some(tie) = some(self.nodes.get(node).ties) {
+            self.untie(tie);
+        }
+        let who = self.owner(node);
+        let next = self.nodes.get(node).next;
+        let before = self.nodes(who).find(|other| self.nodes.get(*other).next == node);
+        if let Some(before) = before {
+            self.nodes.get_mut(before).next = next;
+        }
+        if self.customers.get(who).head == node {
+            self.customers.get_mut(who).head = if next == node { NONE } else { next };
+        }
+        self.free(node);
+        let founded: Vec<_> = self
+            .aliases(who)
+            .chain([who])
+            .filter(|founded| self.founder(*founded) == Some(node))
+            .collect();
+        if !founded.is_empty() {
+            let next = self.nodes(who).min_by_key(|node| self.seniority(*node));
+            for founded in founded {
+                self.found(founded, next);
+            }
+        }
+    }
+
+    /// Less is older. Two of the same moment go by what they are, so that every run says the same.
+    pub(super) fn seniority(&self, node: Node) -> (At, Identifier) {
+        (self.attached_at(node), self.identifier(node))
+    }
+
+    /// Frees an identifier that is in no ring and has no ties any more.
+    fn free(&mut self, node: Node) {
+        self.by_identifier.remove(spread(self.nodes.get(node).hash), node);
+        self.texts.wipe(self.nodes.get(node).text);
+        self.facts.remove(&node);
+        self.cuts.remove(&node);
+        self.nodes.get_mut(node).next = self.free_node.unwrap_or(NONE);
+        self.free_node = Some(node);
+        self.identifiers -= 1;
+    }
+
+    /// Takes a living customer away, with its identifiers, their ties and its aliases.
+    pub(super) fn remove(&mut self, who: Who) {
+        let nodes: Vec<_> = self.nodes(who).collect();
+        for node in &nodes {
+            while let Some(tie) = some(self.nodes.get(*node).ties) {
+                self.untie(tie);
+            }
+        }
+        for node in nodes {
+            self.free(node);
+        }
+        let gone: Vec<_> = self.aliases(who).chain([who]).collect();
+        for who in gone {
+            self.by_id.remove(self.seed.hash_one(self.id(who)), who);
+            let entry = self.customers.get_mut(who);
+            (entry.gone, entry.head, entry.aliases) = (true, NONE, NONE);
+        }
+        self.living -= 1;
+    }
+
+    /// Makes two living customers one. An identifier stays founder of whom it founded.
+    pub(super) fn merge(&mut self, survivor: Who, absorbed: Who) {
+        let nodes: Vec<_> = self.nodes(absorbed).collect();
+        for node in &nodes {
+            self.nodes.get_mut(*node).customer = survivor;
+        }
+        let (one, other) = (self.customers.get(survivor).head, self.customers.get(absorbed).head);
+        match (some(one), some(other)) {
+            (Some(one), Some(other)) => {
+                // Two rings whose links are exchanged at one place each are one ring.
+                let next = self.nodes.get(one).next;
+                let next = std::mem::replace(&mut self.nodes.get_mut(other).next, next);
+                self.nodes.get_mut(one).next = next;
+            }
+            (None, Some(other)) => self.customers.get_mut(survivor).head = other,
+            (_, None) => {}
+        }
+        let aliases: Vec<_> = self.aliases(absorbed).chain([absorbed]).collect();
+        for alias in aliases {
+            self.alias(survivor, alias);
+        }
+        let seen_at = self.seen_at(absorbed);
+        self.see(survivor, seen_at);
+        self.living -= 1;
+        self.forget_cuts_within(survivor);
+    }
+
+    fn alias(&mut self, survivor: Who, alias: Who) {
+        let next = self.customers.get(survivor).aliases;
+        let entry = self.customers.get_mut(alias);
+        (entry.merged_into, entry.next_alias) = (survivor, next);
+        (entry.head, entry.aliases) = (NONE, NONE);
+        self.customers.get_mut(survivor).aliases = alias;
+    }
+
+    /// A customer that is known only as a part of a living one.
+    pub(super) fn create_alias(
+        &mut self,
+        survivor: Who,
+        id: CustomerId,
+        created_at: At,
+        founder: Option<Node>,
+    ) {
+        let who = self.create(id, created_at);
+        self.living -= 1;
+        self.found(who, founder);
+        self.alias(survivor, who);
+    }
+
+    /// What was told of the person by events that an identifier led.
+    pub(super) fn facts(&self, node: Node) -> Option<&Facts> {
+        let known = self.nodes.get(node).flags & FACTS != 0;
+        known.then(|| self.facts.get(&node)).flatten()
+    }
+
+    pub(super) fn facts_mut(&mut self, node: Node) -> &mut Facts {
+        if self.nodes.get(node).flags & FACTS == 0 {
+            self.nodes.get_mut(node).flags |= FACTS;
+        }
+        self.facts.entry(node).or_default()
+    }
+
+    pub(super) fn cuts(&self, node: Node) -> &[u64] {
+        let known = self.nodes.get(node).flags & CUT != 0;
+        known.then(|| self.cuts.get(&node)).flatten().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn cut(&mut self, node: Node, cuts: Vec<u64>) {
+        if cuts.is_empty() {
+            self.nodes.get_mut(node).flags &= !CUT;
+            self.cuts.remove(&node);
+        } else {
+            self.nodes.get_mut(node).flags |= CUT;
+            self.cuts.insert(node, cuts);
+        }
+    }
+
+    /// Whoever a person made one again is no longer cut.
+    fn forget_cuts_within(&mut self, who: Who) {
+        let cut: Vec<Node> = self.nodes(who).filter(|node| !self.cuts(*node).is_empty()).collect();
+        let mut all: Vec<u64> =
+            cut.iter().flat_map(|node| self.cuts(*node).iter().copied()).collect();
+        all.sort_unstable();
+        for node in cut {
+            let mut cuts = self.cuts(node).to_vec();
+            cuts.retain(|cut| all.binary_search(&(cut ^ 1)).is_err());
+            self.cut(node, cuts);
+        }
+    }
+
+    /// An identifier as it is restated.
+    pub(super) fn kept(&self, node: Node) -> Kept {
+        Kept {
+            identifier: self.identifier(node),
+            verified: self.is_verified(node),
+            attached_at: self.attached_at(node),
+            facts: self.facts(node).cloned().unwrap_or_default(),
+            cuts: self.cuts(node).to_vec(),
+        }
+    }
+
+    /// Takes back what [`kept`](Self::kept) gave.
+    pub(super) fn restate(&mut self, who: Who, kept: &Kept) -> Node {
+        if let Some(node) = self.find(&kept.identifier) {
+            self.detach(node);
+        }
+        let node = self.attach(who, &kept.identifier, kept.attached_at);
+        if kept.verified {
+            self.verify(node);
+        }
+        if kept.facts != Facts::default() {
+            *self.facts_mut(node) = kept.facts.clone();
+        }
+        self.cut(node, kept.cuts.clone());
+        node
+    }
+}
+
+pub(super) fn some(number: u32) -> Option<u32> {
+    (number != NONE).then_some(number)
+}
+
+fn key(identifier: &Identifier, space: Option<(&str, Option<u16>)>) -> Key {
+    let (number, packed) = match space {
+        None => (0, pack(None, identifier.value())),
+        Some((_, Some(number))) => (number, pack(None, identifier.value())),
+        Some((name, None)) => (0, pack(Some(name), identifier.value())),
+    };
+    (identifier.kind() as u8, number, packed)
+}

@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+/// So many tables, that growing or copying one is over in a millisecond with 10,000,000 entries.
+const SHARDS: usize = 1_024;
+
+/// From a hash to the entries of a [`Pages`](super::pages::Pages) that have it, in tables that
+/// clones share until one of them changes.
+///
+/// No order is ever read from a table.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    shards: Vec<Arc<HashTable<u32>>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let empty = Arc::new(HashTable::new());
+        Self { shards: vec![empty; SHARDS] }
+    }
+}
+
+impl Index {
+    pub(super) fn find(&self, hash: u64, is: impl FnMut(&u32) -> bool) -> Option<u32> {
+        self.shards[shard(hash)].find(hash, is).copied()
+    }
+
+    /// Adds an entry that is not there; `again` tells the hashes of entries that are.
+    pub(super) fn insert(&mut self, hash: u64, entry: u32, again: impl Fn(&u32) -> u64) {
+        let table = Arc::make_mut(&mut self.shards[shard(hash)]);
+        table.insert_unique(hash, entry, again);
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, entry: u32) {
+        let table = Arc::make_mut(&mut self.shards[shard(hash)]);
+        if let Ok(found) = table.find_entry(hash, |known| *known == entry) {
+            found.remove();
+        }
+    }
+}
+
+/// By bits that the table itself does not use first.
+fn shard(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}

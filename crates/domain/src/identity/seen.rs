@@ -1,0 +1,142 @@
+use std::hash::BuildHasher as _;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use imbl::Vector;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::index::Index;
+use crate::{At, ChannelId, EventId};
+
+/// How long a delivery of an event is remembered, so that a later one leaves no second trace.
+pub const SEEN_FOR: Duration = Duration::from_hours(3 * 24);
+
+/// How many events are remembered at most; the oldest goes first, and is counted.
+pub const SEEN_AT_MOST: usize = 1_000_000;
+
+/// The events that were taken lately, each with all that tells it from others: two are never taken
+/// for one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Oldest first.
+    entries: Vector<Entry>,
+    /// The number of the first of them; counts from 0 again after 2^32.
+    first: u32,
+    index: Index,
+    /// Differs between processes, so that nobody who chooses ids can make them meet.
+    seed: RandomState,
+    forgotten_early: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Entry {
+    at: At,
+    key: Key,
+}
+
+/// The channel and the event's id, with a byte between them that neither has.
+pub(super) type Key = SmallVec<[u8; 48]>;
+
+impl Entry {
+    pub(super) fn at(&self) -> At {
+        self.at
+    }
+}
+
+pub(super) fn key(channel: &ChannelId, event: &EventId) -> Key {
+    let mut key = Key::from_slice(channel.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(event.as_str().as_bytes());
+    key
+}
+
+impl Seen {
+    /// Whether an event was taken within [`SEEN_FOR`] before `at`.
+    pub(super) fn has(&self, key: &[u8], at: At) -> bool {
+        self.find(key).is_some_and(|entry| at.since(entry.at) <= SEEN_FOR)
+    }
+
+    fn find(&self, key: &[u8]) -> Option<&Entry> {
+        let is = |number: &u32| self.get(*number).key.as_slice() == key;
+        let number = self.index.find(self.seed.hash_one(key), is)?;
+        Some(self.get(number))
+    }
+
+    fn get(&self, number: u32) -> &Entry {
+        &self.entries[number.wrapping_sub(self.first) as usize]
+    }
+
+    pub(super) fn take(&mut self, key: Key, at: At) {
+        while let Some(oldest) = self.entries.front()
+            && (at.since(oldest.at) > SEEN_FOR || self.entries.len() >= SEEN_AT_MOST)
+        {
+            self.forgotten_early += u64::from(at.since(oldest.at) <= SEEN_FOR);
+            self.index.remove(self.seed.hash_one(oldest.key.as_slice()), self.first);
+            self.entries.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+        if self.find(&key).is_some() {
+            return;
+        }
+        let Ok(length) = u32::try_from(self.entries.len()) else { return };
+        let number = self.first.wrapping_add(length);
+        let hash = self.seed.hash_one(key.as_slice());
+        self.entries.push_back(Entry { at, key });
+        let Self { entries, first, index, seed, .. } = self;
+        index.insert(hash, number, |number| {
+            let entry = &entries[number.wrapping_sub(*first) as usize];
+            seed.hash_one(entry.key.as_slice())
+        });
+    }
+
+    /// How many were forgotten before their time, because there were too many.
+    pub(super) fn forgotten_early(&self) -> u64 {
+        self.forgotten_early
+    }
+
+    pub(super) fn entries(&self) -> &Vector<Entry> {
+        &self.entries
+    }
+
+    pub(super) fn from_entries(entries: Vec<Entry>, forgotten_early: u64) -> Self {
+        let mut seen = Self { forgotten_early, ..Self::default() };
+        for entry in entries {
+            seen.take(entry.key, entry.at);
+        }
+        seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(number: usize) -> Key {
+        key(&"c".parse().unwrap(), &format!("e{number}").parse().unwrap())
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_is_counted() {
+        let mut seen = Seen::default();
+        let at = At::from_millis(1);
+        for number in 0..=SEEN_AT_MOST {
+            seen.take(event(number), at);
+        }
+        assert!(!seen.has(&event(0), at));
+        assert!(seen.has(&event(1), at) && seen.has(&event(SEEN_AT_MOST), at));
+        assert_eq!((seen.entries.len(), seen.forgotten_early()), (SEEN_AT_MOST, 1));
+    }
+
+    #[test]
+    fn an_event_is_forgotten_after_its_time() {
+        let mut seen = Seen::default();
+        seen.take(event(1), At::from_millis(0));
+        let last = At::from_millis(0).after(SEEN_FOR);
+        let after = last.after(Duration::from_millis(1));
+        assert!(seen.has(&event(1), last) && !seen.has(&event(1), after));
+        seen.take(event(2), after);
+        assert_eq!((seen.entries.len(), seen.forgotten_early()), (1, 0));
+        assert!(!seen.has(&event(1), after) && seen.has(&event(2), after));
+    }
+}

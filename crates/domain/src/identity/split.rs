@@ -1,0 +1,483 @@
+//! Taking a customer apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest as _, Sha256};
+
+use super::graph::{Graph, Kept, Node, Who};
+use super::resolve::unused;
+use super::ties::Tie;
+use super::{Alias, Answer, Event, Facts, Profile, Restated, Splitting, State};
+use crate::identifier::Identifier;
+use crate::person::Sighting;
+use crate::{At, CustomerId, Decision, Refusal, RefusalCode, SplitId};
+
+/// How large the part of a customer in one record may be, in bytes, roughly: a quarter of what the
+/// broker takes, as JSON needs more room than is counted here.
+const PART_AT_MOST: usize = 256 * 1_024;
+
+/// What one entry of a part takes beside its texts.
+const ENTRY: usize = 200;
+
+pub(super) fn split(
+    state: &State,
+    customer: CustomerId,
+    identifiers: &BTreeSet<Identifier>,
+    origin: &str,
+    validate_only: bool,
+    at: At,
+) -> Result<Decision<Event, Answer>, Refusal> {
+    let who = state.known(customer)?;
+    let graph = &state.graph;
+    let mut apart = BTreeSet::new();
+    for (place, identifier) in identifiers.iter().enumerate() {
+        let node = graph.find(identifier).filter(|node| graph.owner(*node) == who);
+        let node = node.ok_or_else(|| {
+            Refusal::field(&format!("identifiers[{place}]"), "does not belong to the customer")
+        })?;
+        apart.insert(node);
+    }
+    if apart.is_empty() {
+        return Err(Refusal::field("identifiers", "must name what belongs to somebody else"));
+    }
+    let nodes: Vec<_> = graph.nodes(who).collect();
+    if apart.len() == nodes.len() {
+        return Err(Refusal::field(
+            "identifiers",
+            "must not be all that the customer has; name only what belongs to somebody else",
+        ));
+    }
+    if state.splits.values().any(|splitting| splitting.customer == graph.id(who)) {
+        return Err(Refusal::new(
+            RefusalCode::FailedPrecondition,
+            "SPLIT_UNDERWAY",
+            "records of the customer are still being moved after a split; try again in a moment",
+        ));
+    }
+    let pieces = Pieces::of(graph, who, &BTreeSet::new(), &apart, origin);
+    let answer = pieces.profiles(state);
+    let events =
+        if validate_only { Vec::new() } else { pieces.events(state, &apart, &|id| id, at) };
+    Ok(Decision::answered(events, Answer::Pieces(answer)))
+}
+
+/// What follows when identifiers are taken from a customer: nothing while the rest holds together.
+/// `now` tells who is one by the same input.
+pub(super) fn after_withdrawal(
+    state: &State,
+    who: Who,
+    taken: &BTreeSet<Node>,
+    origin: &str,
+    now: &dyn Fn(CustomerId) -> CustomerId,
+    at: At,
+) -> Vec<Event> {
+    let pieces = Pieces::of(&state.graph, who, taken, &BTreeSet::new(), origin);
+    if pieces.all.len() < 2 { Vec::new() } else { pieces.events(state, &BTreeSet::new(), now, at) }
+}
+
+/// Whether a split keeps any of these customers apart.
+pub(super) fn are_cut(graph: &Graph, group: &[Who]) -> bool {
+    let mut cuts: Vec<(u64, Who)> = Vec::new();
+    for who in group {
+        for node in graph.nodes(*who) {
+            cuts.extend(graph.cuts(node).iter().map(|cut| (*cut, *who)));
+        }
+    }
+    cuts.sort_unstable();
+    cuts.iter().any(|(cut, who)| {
+        let from = cuts.partition_point(|(other, _)| *other < cut ^ 1);
+        cuts[from..]
+            .iter()
+            .take_while(|(other, _)| *other == cut ^ 1)
+            .any(|(_, other)| other != who)
+    })
+}
+
+/// Takes a part of a piece into the state.
+///
+/// The record of the split itself may be gone, with everything else of whom it was of. Then what is
+/// known of the piece is void all the same; until its last part has come, a splitting of that one
+/// piece stands for it.
+pub(super) fn restate(state: &mut State, restated: &Restated) {
+    let splitting = state.splits.get(&restated.split);
+    let begins = splitting.is_none();
+    let alone = splitting.is_none_or(|splitting| splitting.pieces.len() == 1);
+    if alone {
+        let first = begins.then_some(restated.customer);
+        let aliases = restated.aliases.iter().map(|alias| alias.customer);
+        for customer in first.into_iter().chain(aliases) {
+            state.forget(state.current(customer));
+            state.forget(customer);
+        }
+        if restated.more {
+            let pieces = [restated.customer].into_iter().collect();
+            let splitting =
+                Splitting { customer: restated.before, pieces, split_at: restated.created_at };
+            state.splits.insert(restated.split, splitting);
+        } else {
+            state.splits.remove(&restated.split);
+        }
+    }
+    let graph = &mut state.graph;
+    let who = match graph.who(restated.customer) {
+        Some(who) => who,
+        None => graph.create(restated.customer, restated.created_at),
+    };
+    graph.see(who, restated.seen_at);
+    for kept in &restated.identifiers {
+        graph.restate(who, kept);
+        state.review.carried_no_more(&kept.identifier);
+    }
+    for tie in &restated.ties {
+        if let (Some(one), Some(other)) = (graph.find(&tie.one), graph.find(&tie.other)) {
+            graph.tie((one, other), tie.source.as_ref(), tie.verified, tie.at);
+        }
+    }
+    if let Some(founder) = restated.founder.as_ref().and_then(|founder| graph.find(founder)) {
+        graph.found(who, Some(founder));
+    }
+    for Alias { customer, created_at, founder } in &restated.aliases {
+        let founder = founder.as_ref().and_then(|founder| graph.find(founder));
+        if graph.who(*customer).is_none() {
+            graph.create_alias(who, *customer, *created_at, founder);
+        }
+    }
+    state.likeness.follow(&state.graph, who);
+}
+
+struct Piece {
+    id: CustomerId,
+    created_at: At,
+    founder: Option<Node>,
+    /// Each with the identifier that founds it from now on.
+    aliases: Vec<(Who, Option<Node>)>,
+    nodes: Vec<Node>,
+}
+
+struct Pieces<'a> {
+    graph: &'a Graph,
+    /// Who is taken apart.
+    who: Who,
+    split: SplitId,
+    /// What identifiers that were taken away refuse; all pieces refuse it still.
+    refused: Facts,
+    /// The one that keeps the id first, then by their ids.
+    all: Vec<Piece>,
+    /// The nodes that were not taken away, in order, each with its place in `pieces`.
+    places: Vec<(Node, usize)>,
+}
+
+impl<'a> Pieces<'a> {
+    /// What is still connected without `taken`, and without the ties between `apart` and the rest.
+    fn of(
+        graph: &'a Graph,
+        who: Who,
+        taken: &BTreeSet<Node>,
+        apart: &BTreeSet<Node>,
+        origin: &str,
+    ) -> Self {
+        const UNSEEN: usize = usize::MAX;
+        let mut places: Vec<_> = graph.nodes(who).map(|node| (node, UNSEEN)).collect();
+        places.retain(|(node, _)| !taken.contains(node));
+        places.sort_unstable();
+        let place = |places: &[(Node, usize)], node: Node| {
+            places.binary_search_by_key(&node, |(node, _)| *node).ok()
+        };
+        let mut components = 0;
+        for start in 0..places.len() {
+            if places[start].1 != UNSEEN {
+                continue;
+            }
+            places[start].1 = components;
+            let mut next = vec![places[start].0];
+            while let Some(node) = next.pop() {
+                for neighbour in graph.neighbours(node) {
+                    if apart.contains(&node) != apart.contains(&neighbour) {
+                        continue;
+                    }
+                    if let Some(place) = place(&places, neighbour)
+                        && places[place].1 == UNSEEN
+                    {
+                        places[place].1 = components;
+                        next.push(neighbour);
+                    }
+                }
+            }
+            components += 1;
+        }
+        let mut nodes: Vec<Vec<Node>> = vec![Vec::new(); components];
+        for (node, component) in &places {
+            nodes[*component].push(*node);
+        }
+        // Whose founder was taken away goes where the oldest identifier that is left goes.
+        let oldest = places.iter().map(|(node, _)| *node).min_by_key(|node| graph.seniority(*node));
+        let mut whose: Vec<Vec<(Who, Option<Node>)>> = vec![Vec::new(); components];
+        for customer in graph.aliases(who).chain([who]) {
+            let founder = graph.founder(customer).filter(|node| !taken.contains(node)).or(oldest);
+            let component = founder.and_then(|node| place(&places, node)).map(|at| places[at].1);
+            if let Some(component) = component {
+                whose[component].push((customer, founder));
+            }
+        }
+        let split = unused(format!("{origin}/{}", graph.id(who)), SplitId::derive, |_| false);
+        let mut unnamed = 0;
+        let mut order: Vec<_> = (0..components).collect();
+        order.sort_by_cached_key(|component| {
+            nodes[*component].iter().map(|node| graph.seniority(*node)).min()
+        });
+        let mut pieces: Vec<_> = order
+            .into_iter()
+            .map(|component| {
+                let nodes = std::mem::take(&mut nodes[component]);
+                let mut whose = std::mem::take(&mut whose[component]);
+                whose.sort_by_key(|(who, _)| (graph.created_at(*who), graph.id(*who)));
+                let Some((first, founder)) = whose.first().copied() else {
+                    let id = unused(format!("{origin}/{unnamed}"), CustomerId::derive, |id| {
+                        graph.who(*id).is_some()
+                    });
+                    unnamed += 1;
+                    let founder = nodes.iter().copied().min_by_key(|node| graph.seniority(*node));
+                    let created_at = founder.map(|node| graph.attached_at(node));
+                    let created_at = created_at.unwrap_or_default();
+                    return Piece { id, created_at, founder, aliases: Vec::new(), nodes };
+                };
+                Piece {
+                    id: graph.id(first),
+                    created_at: graph.created_at(first),
+                    founder,
+                    aliases: whose.split_off(1),
+                    nodes,
+                }
+            })
+            .collect();
+        let own = graph.id(who);
+        pieces.sort_by_key(|piece| (piece.id != own, piece.id));
+        for (number, piece) in pieces.iter().enumerate() {
+            for node in &piece.nodes {
+                if let Some(place) = place(&places, *node) {
+                    places[place].1 = number;
+                }
+            }
+        }
+        let mut refused = Facts::default();
+        taken
+            .iter()
+            .filter_map(|node| graph.facts(*node))
+            .for_each(|facts| refused.refuse_as(facts));
+        Self { graph, who, split, refused, all: pieces, places }
+    }
+
+    fn place(&self, node: Node) -> Option<usize> {
+        let place = self.places.binary_search_by_key(&node, |(node, _)| *node).ok()?;
+        Some(self.places[place].1)
+    }
+
+    /// When a piece was last seen: only of the one that keeps the id it is known.
+    fn seen_at(&self, piece: &Piece) -> At {
+        if piece.id == self.graph.id(self.who) {
+            return self.graph.seen_at(self.who);
+        }
+        let attached = piece.nodes.iter().map(|node| self.graph.attached_at(*node)).max();
+        attached.unwrap_or_default().max(piece.created_at)
+    }
+
+    fn profiles(&self, state: &State) -> Vec<Profile> {
+        let profile = |piece: &Piece| Profile {
+            created_at: piece.created_at,
+            seen_at: self.seen_at(piece),
+            aliases: piece.aliases.iter().map(|(alias, _)| self.graph.id(*alias)).collect(),
+            ..state.profile_of(piece.id, piece.nodes.iter().copied())
+        };
+        self.all.iter().map(profile).collect()
+    }
+
+    fn events(
+        &self,
+        state: &State,
+        apart: &BTreeSet<Node>,
+        now: &dyn Fn(CustomerId) -> CustomerId,
+        at: At,
+    ) -> Vec<Event> {
+        let graph = self.graph;
+        let customer = graph.id(self.who);
+        let mut events = vec![Event::Split {
+            id: self.split,
+            customer,
+            pieces: self.all.iter().map(|piece| piece.id).collect(),
+            aliases: self
+                .all
+                .iter()
+                .flat_map(|piece| piece.aliases.iter().map(|(alias, _)| graph.id(*alias)))
+                .collect(),
+        }];
+        let cuts = self.cuts(apart);
+        let mut ties: Vec<Vec<Tie>> = self.all.iter().map(|_| Vec::new()).collect();
+        for (one, other, tie) in graph.tie_nodes(self.who) {
+            if let (Some(place), Some(also)) = (self.place(one), self.place(other))
+                && place == also
+            {
+                ties[place].push(graph.read_tie(one, other, tie));
+            }
+        }
+        for (piece, mut ties) in self.all.iter().zip(ties) {
+            // Their numbers differ between two graphs that hold the same.
+            ties.sort_unstable();
+            let mut identifiers: Vec<_> =
+                piece.nodes.iter().map(|node| (graph.kept(*node), node)).collect();
+            identifiers.sort_unstable();
+            let mut parts = Parts::new(Restated {
+                customer: piece.id,
+                split: self.split,
+                before: customer,
+                created_at: piece.created_at,
+                seen_at: self.seen_at(piece),
+                founder: piece.founder.map(|node| graph.identifier(node)),
+                aliases: Vec::new(),
+                identifiers: Vec::new(),
+                ties: Vec::new(),
+                more: false,
+            });
+            for (mut kept, node) in identifiers {
+                kept.facts.refuse_as(&self.refused);
+                if let Some(more) = cuts.get(node) {
+                    kept.cuts.extend(more);
+                }
+                parts.identifier(kept);
+            }
+            for tie in ties {
+                parts.tie(tie);
+            }
+            for (alias, founder) in &piece.aliases {
+                parts.alias(Alias {
+                    customer: graph.id(*alias),
+                    created_at: graph.created_at(*alias),
+                    founder: founder.map(|node| graph.identifier(node)),
+                });
+            }
+            events.extend(parts.finish());
+        }
+        self.waiting(state, now, at, &mut events);
+        events
+    }
+
+    /// For each two pieces that something tied, a cut with two sides; all that either has lies at
+    /// it, so that it holds whatever is taken from them later.
+    fn cuts(&self, apart: &BTreeSet<Node>) -> BTreeMap<Node, BTreeSet<u64>> {
+        let mut cuts: BTreeMap<Node, BTreeSet<u64>> = BTreeMap::new();
+        if apart.is_empty() {
+            return cuts;
+        }
+        let ties = self.graph.tie_nodes(self.who);
+        let places =
+            ties.filter_map(|(one, other, _)| Some((self.place(one)?, self.place(other)?)));
+        let pairs: BTreeSet<_> = places
+            .filter(|(one, other)| one != other)
+            .map(|(one, other)| (one.min(other), one.max(other)))
+            .collect();
+        for (low, high) in pairs {
+            let digest = Sha256::digest(format!("{}/{low}/{high}", self.split));
+            let mut number = [0; 8];
+            number.copy_from_slice(&digest[..8]);
+            let number = u64::from_le_bytes(number) & !1;
+            for (side, place) in [(0, low), (1, high)] {
+                for node in &self.all[place].nodes {
+                    cuts.entry(*node).or_default().insert(number | side);
+                }
+            }
+        }
+        cuts
+    }
+
+    /// What was suggested, and the conflicts, are said again of the piece that they are about.
+    fn waiting(
+        &self,
+        state: &State,
+        now: &dyn Fn(CustomerId) -> CustomerId,
+        at: At,
+        events: &mut Vec<Event>,
+    ) {
+        let graph = self.graph;
+        let customer = graph.id(self.who);
+        let piece = |sightings: &[Sighting]| {
+            let found = |sighting: &Sighting| {
+                self.place(graph.find(&sighting.identifier)?).map(|place| self.all[place].id)
+            };
+            sightings.iter().find_map(found)
+        };
+        let ids = graph.aliases(self.who).chain([self.who]).map(|who| graph.id(who)).collect();
+        let waiting = state.review.of(customer, &ids, now);
+        for (id, suggestion) in waiting.suggestions {
+            let by = &suggestion.evidence.by;
+            let (of_customer, of_other) = by.split_at(by.len().min(1));
+            let (one, other) = if suggestion.customer == customer {
+                (piece(of_customer), Some(suggestion.other))
+            } else {
+                (Some(suggestion.customer), piece(of_other))
+            };
+            if let (Some(one), Some(other)) = (one, other) {
+                let evidence = suggestion.evidence.clone();
+                let likeness = suggestion.likeness.clone();
+                events.push(Event::Suggested { id, customer: one, other, evidence, likeness });
+            }
+        }
+        for (id, conflict) in waiting.conflicts {
+            let mut conflict = conflict.clone();
+            conflict.customer = piece(&conflict.evidence.by).unwrap_or(customer);
+            conflict.recorded_at = at;
+            events.push(Event::Conflicted { id, conflict });
+        }
+    }
+}
+
+/// A piece in parts that fit one message each.
+struct Parts {
+    empty: Restated,
+    part: Restated,
+    size: usize,
+    done: Vec<Restated>,
+}
+
+impl Parts {
+    fn new(empty: Restated) -> Self {
+        Self { part: empty.clone(), empty, size: 0, done: Vec::new() }
+    }
+
+    fn room(&mut self, size: usize) {
+        if self.size + size > PART_AT_MOST {
+            self.done.push(std::mem::replace(&mut self.part, self.empty.clone()));
+            self.size = 0;
+        }
+        self.size += size;
+    }
+
+    fn identifier(&mut self, kept: Kept) {
+        let attributes =
+            kept.facts.attributes.iter().map(|fact| fact.attribute.value.len() + ENTRY);
+        let facts = attributes.sum::<usize>() + kept.facts.consents.len() * ENTRY;
+        self.room(kept.identifier.value().len() + facts + kept.cuts.len() * 24 + ENTRY);
+        self.part.identifiers.push(kept);
+    }
+
+    fn tie(&mut self, tie: Tie) {
+        let source = tie.source.as_ref().map_or(0, |source| source.event.as_str().len());
+        self.room(tie.one.value().len() + tie.other.value().len() + source + ENTRY);
+        self.part.ties.push(tie);
+    }
+
+    fn alias(&mut self, alias: Alias) {
+        let founder = alias.founder.as_ref().map_or(0, |founder| founder.value().len());
+        self.room(founder + ENTRY);
+        self.part.aliases.push(alias);
+    }
+
+    fn finish(mut self) -> Vec<Event> {
+        self.done.push(self.part);
+        let last = self.done.len() - 1;
+        let parts = self.done.into_iter().enumerate();
+        parts
+            .map(|(number, part)| {
+                Event::Restated(Box::new(Restated { more: number < last, ..part }))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,221 @@
+use mainstem_domain::configuration::{Configuration, Mode};
+use mainstem_domain::custody::{Custody, ERASED};
+use mainstem_domain::person::{Act, Address, Business, Carrier, ChannelEvent, Sighting};
+use mainstem_domain::routing::{Event, Input, Routing, Stage, State};
+use mainstem_domain::{CustomerId, custody};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::world::{Change, PEOPLE, Service, World, change, member, person_of};
+
+struct TheRouting;
+
+impl Service for TheRouting {
+    type Decider = Routing;
+    type Event = Event;
+    type State = State;
+    const FOLLOWS: bool = false;
+
+    fn custody(state: &State) -> &Custody {
+        state.custody()
+    }
+
+    fn input(input: custody::Input) -> Input {
+        Input::Custody(input)
+    }
+
+    fn merged(survivor: CustomerId, absorbed: CustomerId) -> Input {
+        Input::Merged { survivor, absorbed }
+    }
+
+    fn stands(event: &Event) -> Option<CustomerId> {
+        match event {
+            Event::Opened { case, .. }
+            | Event::Queued { case, .. }
+            | Event::CaseRestated { case, .. } => Some(case.customer),
+            Event::Accepted { customer, .. }
+            | Event::Started { customer, .. }
+            | Event::Resolved { customer, .. }
+            | Event::Cancelled { customer, .. }
+            | Event::PurchaseNoted { customer, .. } => Some(*customer),
+            Event::Moved { to, .. } => Some(*to),
+            Event::MessageRequested(request) => Some(request.customer),
+            Event::Custody(event) => event.owner(),
+        }
+    }
+
+    fn carrier(state: &State, event: &Event) -> Option<Carrier> {
+        state.carrier_of(event)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Tap { person: usize, menu: u8 },
+    Buy { person: usize, brand: &'static str, minutes_ago: i64 },
+    Work { case: usize, what: u8 },
+    Change(Change),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let brand = prop::sample::select(vec!["aurora", "borea"]);
+    let op = prop_oneof![
+        6 => (0..PEOPLE, 0..3_u8).prop_map(|(person, menu)| Op::Tap { person, menu }),
+        3 => (0..PEOPLE, brand, 0..3_i64)
+            .prop_map(|(person, brand, minutes_ago)| Op::Buy { person, brand, minutes_ago }),
+        5 => (0..8_usize, 0..4_u8).prop_map(|(case, what)| Op::Work { case, what }),
+        6 => change().prop_map(Op::Change),
+    ];
+    vec(op, 1..60)
+}
+
+fn configuration() -> Configuration {
+    serde_json::from_value(serde_json::json!({
+        "brands": {"aurora": {"name": "Aurora"}, "borea": {"name": "Borea"}},
+        "queues": {"repair": {"name": "Repair"}},
+        "rules": [
+            {"name": "r0", "when": "event.menu == 'm0'", "open": {"queue": "repair"}, "reply": "hello"},
+            {"name": "r1", "when": "event.menu == 'm1'", "open": {"queue": "repair", "priority": "P1"}},
+            {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
+        ],
+        "templates": {
+            "hello": {"house": "hello"},
+            "case-resolved": {"house": "done"},
+            "case-cancelled": {"house": "not done"},
+        },
+    }))
+    .unwrap()
+}
+
+fn act(world: &mut World<TheRouting>, person: usize, act: Act, brand: Option<&str>) {
+    let event = ChannelEvent {
+        id: format!("e{}", world.number()).parse().unwrap(),
+        channel: "line-1".parse().unwrap(),
+        mode: Mode::Live,
+        store: None,
+        brand: brand.map(|brand| brand.parse().unwrap()),
+        act,
+        sightings: vec![Sighting { identifier: member(person), verified: true }],
+        occurred_at: world.at,
+        received_at: world.at,
+        reply_token: None,
+        attributes: Vec::new(),
+        consents: Vec::new(),
+    };
+    let address = Address { channel: event.channel.clone(), user: format!("U{person}") };
+    let customer = world.customer(person);
+    world.give(&Input::Channel { customer, event: Box::new(event), address: Some(address) });
+}
+
+fn run(world: &mut World<TheRouting>, op: &Op) {
+    match op {
+        Op::Tap { person, menu } => {
+            act(world, *person, Act::Postback(format!("menu=m{menu}")), None);
+        }
+        Op::Buy { person, brand, minutes_ago } => {
+            let now = world.at;
+            world.at = mainstem_domain::At::from_millis(now.as_millis() - minutes_ago);
+            act(world, *person, Act::Business(Business::OrderPaid), Some(*brand));
+            world.at = now.max(world.at);
+        }
+        Op::Work { case, what } => {
+            let Some((id, _)) = world.state.cases_after(None).nth(*case) else { return };
+            let (case, by) = (*id, "unit/a".to_owned());
+            world.give(&match what {
+                0 => Input::Accept { case, by },
+                1 => Input::Start { case, by },
+                2 => Input::Resolve { case, by },
+                _ => Input::Cancel { case, by, overrules: true, reason: "no".to_owned() },
+            });
+        }
+        Op::Change(change) => world.change(change),
+    }
+}
+
+fn check(world: &World<TheRouting>) -> Result<(), TestCaseError> {
+    world.check()?;
+    for (id, case) in world.state.cases_after(None) {
+        let person = person_of(case.carrier.unwrap());
+        prop_assert_eq!(case.customer, world.customer(person), "case {} is another's", id);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn nothing_of_one_person_is_found_under_another(ops in ops()) {
+        let mut world = World::new(configuration());
+        for op in &ops {
+            run(&mut world, op);
+        }
+        world.custodian();
+        check(&world)?;
+    }
+}
+
+/// Two people who were taken for one, and are told apart again.
+fn apart() -> (World<TheRouting>, usize, usize) {
+    let mut world = World::new(configuration());
+    world.change(&Change::Merge { survivor: 0, absorbed: 1 });
+    (world, 0, 1)
+}
+
+#[test]
+fn an_open_case_keeps_its_place_and_its_clock_when_its_customer_is_split() {
+    let (mut world, one, other) = apart();
+    run(&mut world, &Op::Tap { person: other, menu: 0 });
+    run(&mut world, &Op::Tap { person: 2, menu: 0 });
+    let queue = "repair".parse().unwrap();
+    let before = world.state.next_on(&queue).unwrap();
+    assert_eq!(before.case.customer, world.customer(one));
+    world.change(&Change::Split { of: one, apart: 1 << other, parts: false });
+    let after = world.state.next_on(&queue).unwrap();
+    assert_eq!(after.case.customer, world.own[other], "from the moment of the split");
+    assert_eq!((after.id, after.case.queued_at), (before.id, before.case.queued_at));
+    assert_eq!(after.case.opened_at, before.case.opened_at);
+    // The wish is known for the one who has it, and for nobody else.
+    let cases = |world: &World<TheRouting>| world.state.cases_after(None).count();
+    run(&mut world, &Op::Tap { person: other, menu: 0 });
+    assert_eq!(cases(&world), 2);
+    run(&mut world, &Op::Tap { person: one, menu: 0 });
+    assert_eq!(cases(&world), 3);
+}
+
+#[test]
+fn the_brand_of_the_last_purchase_is_each_persons_own_again() {
+    let (mut world, one, other) = apart();
+    run(&mut world, &Op::Buy { person: one, brand: "aurora", minutes_ago: 0 });
+    run(&mut world, &Op::Buy { person: other, brand: "borea", minutes_ago: 0 });
+    world.change(&Change::Split { of: one, apart: 1 << other, parts: true });
+    let brand = |person: usize| {
+        let purchase = world.state.purchase(world.customer(person));
+        purchase.map(|purchase| purchase.brand.as_str().to_owned())
+    };
+    assert_eq!((brand(one).as_deref(), brand(other).as_deref()), (Some("aurora"), Some("borea")));
+}
+
+#[test]
+fn the_cases_of_who_is_erased_are_cancelled_and_nobody_is_told() {
+    let mut world = World::new(configuration());
+    for (person, menu) in [(0, 0), (0, 1), (1, 0)] {
+        run(&mut world, &Op::Tap { person, menu });
+    }
+    let (customer, erasure) = (world.own[0], mainstem_domain::ErasureId::derive("1"));
+    let erased = custody::Input::Erased { erasure, customers: vec![customer] };
+    let decided = world.give(&Input::Custody(erased)).events;
+    assert_eq!(decided.len(), 3, "{decided:?}");
+    for event in &decided[..2] {
+        assert!(matches!(event, Event::Cancelled { reason, .. } if reason == ERASED), "{event:?}");
+    }
+    assert_eq!(world.state.cases_after(None).count(), 1);
+    assert!(world.state.cases_after(None).all(|(_, case)| case.stage == Stage::Open));
+    // What was under way when the customer was forgotten is written nowhere.
+    let ledger_is_silent = |world: &mut World<TheRouting>| {
+        let before = world.state.clone();
+        run(world, &Op::Tap { person: 0, menu: 0 });
+        before == world.state
+    };
+    assert!(ledger_is_silent(&mut world));
+}

@@ -1,0 +1,113 @@
+//! What becomes of the records of customers who were taken apart or erased.
+
+use mainstem_bus::{Chore, Counts, Keeper, Stored, topology};
+use mainstem_domain::CustomerId;
+use mainstem_domain::identifier::Identifier;
+use mainstem_domain::identity::{Input, State};
+use mainstem_domain::person::Sighting;
+use mainstem_proto::wire::channel;
+use mainstem_proto::{channel as channel_event, identity};
+use serde::{Deserialize, Serialize};
+
+use crate::IdentityMachine;
+
+const SERVICE: &str = <IdentityMachine as mainstem_bus::Machine>::SERVICE;
+
+pub(crate) fn chores(state: &State) -> Vec<Chore> {
+    let moves = state
+        .splits()
+        .map(|(split, of)| Chore::Move { job: split.to_string(), customer: of.customer });
+    let erasures = state.erasures_open().map(|(erasure, of)| Chore::Erase {
+        job: erasure.to_string(),
+        customers: of.customers.clone(),
+    });
+    moves.chain(erasures).collect()
+}
+
+pub(crate) fn chore_done(job: &str, counts: Counts) -> Option<Input> {
+    if let Ok(split) = job.parse() {
+        return Some(Input::Moved { split, counts });
+    }
+    let erasure = job.parse().ok()?;
+    Some(Input::ReportErasure { erasure, service: SERVICE.to_owned(), counts })
+}
+
+/// A channel event is whose its strongest identifier is that any piece has. What says who somebody
+/// is was restated: what names what another piece has now goes.
+pub(crate) fn keeper_of(state: &State, message: &Stored) -> Keeper {
+    let record = &message.record;
+    let Some(customer) = topology::customer_of(&record.subject) else { return Keeper::Stays };
+    match (owner_of(state, customer, &Says::of(message)), channel_of(message)) {
+        (Owner::Stays, _) | (Owner::Piece(_), None) => Keeper::Stays,
+        (Owner::Nobody, _) => Keeper::Deleted,
+        (Owner::Piece(owner), Some(channel)) => {
+            Keeper::Belongs(owner, topology::channel_subject(Some(owner), &channel))
+        }
+    }
+}
+
+/// What a record says of whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Says {
+    /// A channel event carries these, the strongest first.
+    Carries(Vec<Identifier>),
+    /// It is about who somebody is, and names these.
+    Names(Vec<Identifier>),
+}
+
+impl Says {
+    pub(crate) fn of(message: &Stored) -> Self {
+        let record = &message.record;
+        if !record.kind().starts_with("mainstem.identity.") {
+            let carried = strongest_first(message).into_iter();
+            return Self::Carries(carried.map(|sighting| sighting.identifier).collect());
+        }
+        let event = identity::decode(record.kind(), &record.body);
+        let named = event.map(|event| event.identifiers().into_iter().cloned().collect());
+        Self::Names(named.unwrap_or_default())
+    }
+}
+
+/// Whose a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The customer's under whom it stands.
+    Stays,
+    /// Another piece's.
+    Piece(CustomerId),
+    /// Nobody's.
+    Nobody,
+}
+
+/// Whose a record is that stands under `customer`.
+pub(crate) fn owner_of(state: &State, customer: CustomerId, says: &Says) -> Owner {
+    let elsewhere = |owner: &CustomerId| state.is_piece_of(*owner, customer);
+    match says {
+        Says::Names(named) => {
+            let foreign =
+                named.iter().filter_map(|one| state.owner(one)).any(|one| elsewhere(&one));
+            if foreign { Owner::Nobody } else { Owner::Stays }
+        }
+        Says::Carries(carried) => carried
+            .iter()
+            .filter_map(|one| state.owner(one))
+            .find(|owner| *owner == customer || elsewhere(owner))
+            .filter(|owner| *owner != customer)
+            .map_or(Owner::Stays, Owner::Piece),
+    }
+}
+
+fn channel_of(message: &Stored) -> Option<mainstem_domain::ChannelId> {
+    message.record.header(mainstem_bus::record::header::CHANNEL)?.parse().ok()
+}
+
+/// What a channel event carries, in the order in which it counts.
+fn strongest_first(message: &Stored) -> Vec<Sighting> {
+    let mut sightings = serde_json::from_slice::<channel::ChannelEvent>(&message.record.body)
+        .ok()
+        .and_then(|event| channel_event::decode(event).ok())
+        .map(|read| read.event.sightings)
+        .unwrap_or_default();
+    sightings.sort_by_key(|one| (!one.verified, one.identifier.kind().rank()));
+    sightings
+}
