@@ -192,6 +192,35 @@ async fn a_case_is_taken_by_hand_and_a_second_taker_is_told_who_has_it() {
     assert!(!refused.well, "{}", refused.text);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_looked_up_and_erased_as_the_page_says() {
+    let Some(desk) = Desk::open().await else { return };
+    let _ = desk.blocks(&["nats"]);
+    for user in ["U1", "U2"] {
+        desk.deployment.publish(&Event::repair(&format!("e-{user}"), user)).await;
+    }
+    let customers = eventually("both are known", async || {
+        let listed =
+            desk.deployment.call("operator", "identity-merge", "list-customers", json!({}));
+        let customers = listed.await.unwrap()["customers"].take();
+        (customers.as_array().map_or(0, Vec::len) == 2).then_some(customers)
+    })
+    .await;
+    let [customer, other] = [0, 1].map(|at| customers[at]["customer"].as_str().unwrap());
+    let identifier = customers[1]["identifiers"][0].as_str().unwrap();
+    let both = json!({"requestId": "both", "customer": customer, "other": other});
+    let merged = desk.deployment.call("operator", "identity-merge", "merge-customers", both).await;
+    let customer = merged.unwrap()["customer"]["customer"].as_str().unwrap().to_owned();
+    let given = format!("CUSTOMER={customer}\nIDENTIFIER='{identifier}'\n");
+
+    let said = desk.shell.well(&format!("{given}{}", desk.page.blocks["who"]));
+    assert!(said.contains(&customer) && !said.contains("Nats-Service-Error"), "{said}");
+    let refused = desk.shell.run(&format!("{given}{}", desk.page.blocks["erase"])).text;
+    assert!(refused.contains("CASES_OPEN"), "{refused}");
+    let said = desk.shell.well(&format!("{given}FORCE=true\n{}", desk.page.blocks["erase"]));
+    assert!(said.contains("\"createTime\""), "{said}");
+}
+
 #[test]
 fn the_page_names_files_that_are_there() {
     let page = Page::load();

@@ -14,7 +14,7 @@
 //! A copy is no news to those who read the ledger, so a move waits until each of them has read the
 //! record that opened it: until then one of them may still need an original. How far they are is
 //! what the newest record of their own ledgers says, which is stored; whoever reads is declared by
-//! [`topology::readers_of`](crate::topology::readers_of). A silent reader writes it down after 10 s
+//! [`topology::readers_of`]. A silent reader writes it down after 10 s
 //! at the latest. While one does not run, or never has, the move waits, and reads must tell by the
 //! state whose a record is; nothing is lost, and after a minute it is logged. An erasure waits for
 //! nobody: what is erased need not be read.

@@ -13,7 +13,7 @@
 //! seen with ([`Carrier`]); a request that was decided before goes where its own carrier went. Of a
 //! customer who is erased everything that waits fails, and everything is forgotten but the ids of
 //! items that a sender may still ask about; a request that comes later ends without naming anybody.
-//! See [`custody`](crate::custody).
+//! See [`custody`](mod@crate::custody).
 //!
 //! Invariants: one request gives at most one item; an item is settled at most once; a reply right
 //! is used by at most one item, because each request carries its own.

@@ -128,7 +128,7 @@ pub enum Event {
         /// Who may be the same person.
         other: CustomerId,
         /// The strongest identifier that led to `customer`, then those that led to `other`, no
-        /// more than [`LISTED_AT_MOST`] together.
+        /// more than [`LISTED_AT_MOST`](super::LISTED_AT_MOST) together.
         evidence: Evidence,
         /// How alike they are, where no identifier suggests it.
         likeness: Option<Score>,

@@ -126,10 +126,6 @@ impl State {
             }
             Event::Erased { id, customers, refused } => {
                 for customer in customers {
-                    let who = state.graph.who(*customer);
-                    for node in who.into_iter().flat_map(|who| state.graph.nodes(who)) {
-                        state.review.carried_no_more(&state.graph.identifier(node));
-                    }
                     state.forget(*customer);
                     state.review.forget(*customer);
                 }
@@ -226,12 +222,16 @@ impl State {
         self.likeness.follow(&self.graph, who);
     }
 
-    /// Takes a customer out of the graph, by its id or as an alias. Whose alias it is stays.
+    /// Takes a customer out of the graph, by its id or as an alias, with who carried what it had.
+    /// Whose alias it is stays.
     pub(super) fn forget(&mut self, customer: CustomerId) {
         self.review.taken_apart(customer);
         self.likeness.forget(customer);
         let Some(who) = self.graph.who(customer) else { return };
         if self.graph.current(who) == who {
+            for node in self.graph.nodes(who) {
+                self.review.carried_no_more(&self.graph.identifier(node));
+            }
             self.graph.remove(who);
         }
     }

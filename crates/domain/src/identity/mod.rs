@@ -44,20 +44,23 @@
 //! **Evidence is what is true, customers follow from it.** Each event leaves a tie between its
 //! strongest identifier and each other that it carried for the same customer, unless there is one;
 //! a person who attaches or merges leaves one too. A customer is what ties connect. A **split**
-//! takes the ties between two sides away, and cuts: a cut has two sides, and two customers with
-//! identifiers on both sides of one cut are not tied by events again, only by a person. Whatever is
-//! still connected is a piece; it gets the id back that the oldest customer which began with one of
-//! its identifiers had, or a new one. All pieces are then restated whole, so that older records can
-//! go: see [`Event::Split`].
+//! takes the ties between two sides away, and cuts each piece of the one side off each of the other,
+//! tied or not: two customers with identifiers on both sides of one cut are not tied by events
+//! again, only by a person. Whatever is still connected is a piece; it gets the id back that the
+//! oldest customer which began with one of its identifiers had, or a new one. All pieces are then
+//! restated whole, so that older records can go: see [`Event::Split`].
 //!
 //! **A hub** is an identifier that events of more than 8 distinct customers carried within 30 days;
-//! whoever has it counts as one of them. **A dispute** arises where a phone or an e-mail that was
-//! verified for a member is now verified for another, and the limit on members keeps the two apart.
-//! Both are taken from whoever has them, and tie nobody until a person decides.
+//! whoever has it counts as one of them. Who carried it is counted anew once whoever has it is taken
+//! apart or erased. **A dispute** arises where a phone or an e-mail that was verified for a member is
+//! now verified for another, and the limit on members keeps the two apart.
+//! Both are taken from whoever has them, and tie nobody until a person decides; whoever had them
+//! still refuses what was refused by them.
 //!
 //! **Consent.** An answer stands on every identifier that the customer has when it is given, so it
 //! stays with every piece after a split; of two customers who become one, the stricter counts, until
-//! a later grant. An older answer that comes late changes nothing.
+//! a later grant. An answer that is not later than all that the customer ever answered changes
+//! nothing, so that what comes again after a merge lifts no refusal.
 //!
 //! Invariants: an identifier belongs to exactly one customer, unless it is a hub or disputed, and is
 //! never lost but by erasure or when a person releases it to nobody; a customer id once given stays

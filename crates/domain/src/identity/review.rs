@@ -322,7 +322,16 @@ impl Review {
     }
 
     pub(super) fn suggest(&mut self, id: SuggestionId, suggestion: Suggestion) {
+        // Said again after a split whose own record is gone, it is about the others no more.
+        if let Some(before) = self.suggestions.remove(&id) {
+            self.forget_suggested(before.customer, before.other, id);
+            self.forget_suggested(before.other, before.customer, id);
+        }
         let Suggestion { customer, other, .. } = suggestion;
+        let known = self.pairs.get(&customer).and_then(|others| others.get(&other)).copied();
+        if let Some(Pair::Suggested(known)) = known {
+            self.suggestions.remove(&known);
+        }
         self.pair(customer, other, Pair::Suggested(id));
         self.suggestions.insert(id, suggestion);
     }
@@ -339,6 +348,10 @@ impl Review {
     }
 
     pub(super) fn conflict_recorded(&mut self, id: ConflictId, conflict: Conflict) {
+        if self.conflicts.contains_key(&id) {
+            self.forget_conflict(id);
+            self.conflict_order.retain(|known| *known != id);
+        }
         self.known_conflicts.insert((conflict.customer, identifiers(&conflict.set_aside)), id);
         self.conflicts.insert(id, conflict);
         self.conflict_order.push_back(id);
@@ -386,6 +399,13 @@ impl Review {
                 suggestion.other = survivor;
             }
             self.suggest(id, suggestion);
+        }
+    }
+
+    fn forget_suggested(&mut self, one: CustomerId, other: CustomerId, id: SuggestionId) {
+        let pair = self.pairs.get(&one).and_then(|others| others.get(&other));
+        if pair == Some(&Pair::Suggested(id)) {
+            self.forget_pair(one, other);
         }
     }
 

@@ -16,6 +16,10 @@ use crate::{At, CustomerId, Decision, Refusal, RefusalCode, SplitId};
 /// broker takes, as JSON needs more room than is counted here.
 const PART_AT_MOST: usize = 256 * 1_024;
 
+/// So many pairs of pieces are cut off each other; where there are more, only those that something
+/// tied.
+const PAIRS_AT_MOST: usize = 4_096;
+
 /// What one entry of a part takes beside its texts.
 const ENTRY: usize = 200;
 
@@ -360,20 +364,30 @@ impl<'a> Pieces<'a> {
         events
     }
 
-    /// For each two pieces that something tied, a cut with two sides; all that either has lies at
-    /// it, so that it holds whatever is taken from them later.
+    /// For each piece of what is somebody else's and each of the rest, a cut with two sides, also
+    /// where nothing tied the two: an event that a limit kept from tying them may come again. All
+    /// that either has lies at it, so that it holds whatever is taken from them later.
     fn cuts(&self, apart: &BTreeSet<Node>) -> BTreeMap<Node, BTreeSet<u64>> {
         let mut cuts: BTreeMap<Node, BTreeSet<u64>> = BTreeMap::new();
         if apart.is_empty() {
             return cuts;
         }
-        let ties = self.graph.tie_nodes(self.who);
-        let places =
-            ties.filter_map(|(one, other, _)| Some((self.place(one)?, self.place(other)?)));
-        let pairs: BTreeSet<_> = places
-            .filter(|(one, other)| one != other)
-            .map(|(one, other)| (one.min(other), one.max(other)))
-            .collect();
+        let is_apart = |place: &usize| self.all[*place].nodes.iter().any(|n| apart.contains(n));
+        let (theirs, rest): (Vec<_>, Vec<_>) = (0..self.all.len()).partition(is_apart);
+        let pairs: BTreeSet<_> = if theirs.len() * rest.len() <= PAIRS_AT_MOST {
+            theirs
+                .iter()
+                .flat_map(|one| rest.iter().map(|other| (*one.min(other), *one.max(other))))
+                .collect()
+        } else {
+            let ties = self.graph.tie_nodes(self.who);
+            let places =
+                ties.filter_map(|(one, other, _)| Some((self.place(one)?, self.place(other)?)));
+            places
+                .filter(|(one, other)| one != other)
+                .map(|(one, other)| (one.min(other), one.max(other)))
+                .collect()
+        };
         for (low, high) in pairs {
             let digest = Sha256::digest(format!("{}/{low}/{high}", self.split));
             let mut number = [0; 8];

@@ -242,13 +242,13 @@ impl State {
         self.erasures.get(&id)
     }
 
-    /// Has this event been taken within [`SEEN_FOR`] before `at`?
+    /// Has this event been taken within [`SEEN_FOR`](super::SEEN_FOR) before `at`?
     #[must_use]
     pub fn has_seen(&self, channel: &ChannelId, event: &EventId, at: At) -> bool {
         self.seen.has(&key(channel, event), at)
     }
 
-    /// How many events were forgotten before [`SEEN_FOR`] was over, because there were too many:
+    /// How many events were forgotten before [`SEEN_FOR`](super::SEEN_FOR) was over, because there were too many:
     /// a delivery that comes again that late would be taken for a new one.
     #[must_use]
     pub fn forgotten_early(&self) -> u64 {

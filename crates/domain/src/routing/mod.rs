@@ -18,7 +18,7 @@
 //! When a customer is split, cases and purchases follow the identifier that carried the event that
 //! they came from ([`Carrier`]); an open case keeps its place and its clock, a taken one its holder.
 //! Of a customer who is erased every unfinished case is cancelled, without a word to the customer,
-//! and everything is forgotten: see [`custody`](crate::custody).
+//! and everything is forgotten: see [`custody`](mod@crate::custody).
 //!
 //! Invariants: a case is on exactly one queue; while a case with the same customer, brand and
 //! rule is neither resolved nor cancelled, no second one opens; a case is held by at most one

@@ -115,7 +115,7 @@ fn agree_on_review(world: &World, model: &Model) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(tries(1024))]
+    #![proptest_config(tries(2000))]
 
     /// Property 4 of RULES.md 2: "The partition equals that of a naive reference model that
     /// recomputes connected components from all evidence." And so does all else that is known.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mainstem_domain::identity::{Input, SEEN_FOR};
+use mainstem_domain::person::{Answer, Sighting};
 
 use crate::rows::{conflicts, owner, set_aside, suggestions, tell};
-use crate::world::{World, configuration, id};
+use crate::world::{World, arrives, channel_event, configuration, consent, id};
 
 fn split(world: &mut World, of: &str, off: &[&str]) {
     let customer = owner(world, of).unwrap();
@@ -64,6 +65,45 @@ fn a_tablet_that_many_share_ties_nobody() {
     world.take(&Input::ReleaseHub(id("cookie:tablet")));
     assert_eq!(tell(&mut world, "e4", &["member:2", "cookie:tablet"]), owner(&world, "member:2"));
     assert_eq!(owner(&world, "cookie:tablet"), owner(&world, "member:2"));
+}
+
+/// The stricter of two answers counts, also when the identifier that it stood on is gone.
+#[test]
+fn whoever_became_one_with_a_tablet_that_refused_refuses_still() {
+    let mut world = World::new(configuration(&serde_json::json!({"hub": {"customers": 3}})));
+    let answers = [("cookie:tablet", Answer::Refused), ("member:9", Answer::Granted)];
+    for (number, (identifier, answer)) in (1..).zip(answers) {
+        world.at = world.at.after(Duration::from_secs(number));
+        let mut event = channel_event(&format!("e{number}"), 0, world.at);
+        event.sightings = vec![Sighting { identifier: id(identifier), verified: true }];
+        event.consents = vec![consent("line", answer)];
+        world.take(&arrives(event));
+    }
+    tell(&mut world, "e3", &["cookie:tablet", "member:9"]);
+    for number in 1..4 {
+        let member = format!("member:{number}");
+        tell(&mut world, &format!("alone-{number}"), &[&member]);
+        tell(&mut world, &format!("m{number}"), &[&member, "?cookie:tablet"]);
+    }
+    assert_eq!(owner(&world, "cookie:tablet"), None);
+    let profile = world.state.customer(owner(&world, "member:9").unwrap()).unwrap();
+    assert_eq!(profile.facts.consents[0].consent.answer, Answer::Refused);
+}
+
+#[test]
+fn who_are_two_people_stay_so_when_one_is_absorbed() {
+    let mut world = World::default();
+    tell(&mut world, "e1", &["email:a@b"]);
+    tell(&mut world, "e2", &["line:p:U1"]);
+    tell(&mut world, "e3", &[PHONE]);
+    tell(&mut world, "e4", &["line:p:U1", &format!("?{PHONE}")]);
+    let (suggestion, _) = world.state.suggestions_after(None).next().unwrap();
+    let suggestion = *suggestion;
+    world.take(&Input::RejectSuggestion(suggestion));
+    assert_eq!(tell(&mut world, "e5", &["email:a@b", "line:p:U1"]), owner(&world, "email:a@b"));
+    tell(&mut world, "e6", &["email:a@b", &format!("?{PHONE}")]);
+    tell(&mut world, "e7", &["?line:p:U1", PHONE]);
+    assert_eq!(suggestions(&world), []);
 }
 
 /// Half open: what is exactly 7 days old is out of `7d`.

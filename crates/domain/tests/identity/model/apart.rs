@@ -140,23 +140,15 @@ impl Model {
         at: At,
         given: &Given<'_>,
     ) {
-        let (untied, ties): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ties).into_iter().partition(|tie| {
-                let theirs = person.identifiers.contains(&tie.one);
-                theirs && off.contains(&tie.one) != off.contains(&tie.other)
-            });
-        self.ties = ties;
+        self.ties.retain(|tie| {
+            let theirs = person.identifiers.contains(&tie.one);
+            !theirs || off.contains(&tie.one) == off.contains(&tie.other)
+        });
         let pieces = self.pieces(&person.identifiers);
-        for (number, one) in pieces.iter().enumerate() {
-            for other in &pieces[number + 1..] {
-                let between = untied.iter().any(|tie| {
-                    (one.contains(&tie.one) && other.contains(&tie.other))
-                        || (one.contains(&tie.other) && other.contains(&tie.one))
-                });
-                if between {
-                    self.cuts.push([one.clone(), other.clone()]);
-                }
-            }
+        let (theirs, rest): (Vec<_>, Vec<_>) =
+            pieces.iter().cloned().partition(|piece| !piece.is_disjoint(off));
+        for one in &theirs {
+            self.cuts.extend(rest.iter().map(|other| [one.clone(), other.clone()]));
         }
         self.take_apart(person, &pieces, at, given);
     }

@@ -42,7 +42,7 @@ fn merge(world: &mut World, pair: [&Profile; 2], by_event: bool) {
 }
 
 proptest! {
-    #![proptest_config(tries(256))]
+    #![proptest_config(tries(1000))]
 
     /// Property 3 of RULES.md 2: "Merge then split of the same evidence gives back both customers:
     /// ids, identifiers, attributes, consent, and events after the merge divided by the identifier

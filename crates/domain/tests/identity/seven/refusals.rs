@@ -80,7 +80,7 @@ impl Refusals {
 }
 
 proptest! {
-    #![proptest_config(tries(320))]
+    #![proptest_config(tries(1000))]
 
     /// Property 6 of RULES.md 2: "A refusal of consent survives any merge, split and replay." And
     /// erasure, of marketing: "A keyed hash keeps a refusal of marketing for the erased addresses."
