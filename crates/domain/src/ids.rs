@@ -148,7 +148,7 @@ macro_rules! derived {
                 let bytes: Option<[u8; 17]> = text.as_bytes().try_into().ok();
                 bytes
                     .filter(|bytes| {
-                        bytes[0] == $letter && bytes[1..].iter().all(|byte| CROCKFORD.contains(byte))
+                        bytes[0] == $letter && bytes[1..].iter().all(|byte| IS_CROCKFORD[usize::from(*byte)])
                     })
                     .map(Self)
                     .ok_or(IdError {
@@ -169,6 +169,17 @@ macro_rules! derived {
 }
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Whether a byte is one of [`CROCKFORD`].
+const IS_CROCKFORD: [bool; 256] = {
+    let mut is = [false; 256];
+    let mut at = 0;
+    while at < CROCKFORD.len() {
+        is[CROCKFORD[at] as usize] = true;
+        at += 1;
+    }
+    is
+};
 
 fn derive_id(letter: u8, kind: &str, origin: &str) -> [u8; 17] {
     let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(origin).finalize();

@@ -117,7 +117,7 @@ pub(super) fn merge(
         created_at: graph.created_at(survivor),
         seen_at: graph.seen_at(survivor).max(graph.seen_at(absorbed)),
         aliases: aliases.map(|alias| graph.id(alias)).collect(),
-        ..state.profile_of(graph.id(survivor), both())
+        ..state.profile_of(graph.id(survivor), both().map(|node| (graph.identifier(node), node)))
     };
     let event = Event::Merged {
         survivor: profile.id,

@@ -161,10 +161,6 @@ impl State {
         sightings
             .iter()
             .map(|Sighting { identifier, verified }| {
-                // Only a log that lacks what was deleted after a split says it of somebody else.
-                if let Some(node) = self.graph.find(identifier) {
-                    self.graph.detach(node);
-                }
                 let node = self.graph.attach(who, identifier, at);
                 if *verified {
                     self.graph.verify(node);
@@ -229,8 +225,10 @@ impl State {
         self.likeness.forget(customer);
         let Some(who) = self.graph.who(customer) else { return };
         if self.graph.current(who) == who {
-            for node in self.graph.nodes(who) {
-                self.review.carried_no_more(&self.graph.identifier(node));
+            if self.review.counts_carriers() {
+                for node in self.graph.nodes(who) {
+                    self.review.carried_no_more(&self.graph.identifier(node));
+                }
             }
             self.graph.remove(who);
         }

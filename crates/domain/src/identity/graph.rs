@@ -6,6 +6,7 @@
 //! that hold the same: nothing outside may depend on them.
 
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use foldhash::fast::RandomState;
 use imbl::OrdMap;
@@ -28,18 +29,18 @@ pub(super) const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodeEntry {
-    attached_at: At,
+    pub(super) attached_at: At,
     /// The value, packed.
-    text: u32,
+    pub(super) text: u32,
     customer: Who,
     /// The ring of the customer's identifiers; of a free entry, the next free one.
     next: Node,
     /// The first tie.
     pub(super) ties: u32,
     /// Of all that it is; see [`spread`].
-    hash: u32,
+    pub(super) hash: u32,
     /// The provider or system.
-    space: u16,
+    pub(super) space: u16,
     kind: u8,
     flags: u8,
 }
@@ -64,7 +65,7 @@ pub(super) struct TieEntry {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct CustomerEntry {
+pub(super) struct CustomerEntry {
     created_at: At,
     seen_at: At,
     id: CustomerId,
@@ -86,13 +87,13 @@ struct CustomerEntry {
 pub(super) struct Graph {
     pub(super) nodes: Pages<NodeEntry>,
     pub(super) ties: Pages<TieEntry>,
-    customers: Pages<CustomerEntry>,
+    pub(super) customers: Pages<CustomerEntry>,
     pub(super) texts: Texts,
-    by_identifier: Index,
-    by_id: Index,
+    pub(super) by_identifier: Index,
+    pub(super) by_id: Index,
     /// Differs between processes, so that nobody who chooses identifiers can make them meet.
-    seed: RandomState,
-    spaces: Names,
+    pub(super) seed: RandomState,
+    pub(super) spaces: Names,
     pub(super) channels: Names,
     free_node: Option<Node>,
     pub(super) free_tie: Option<u32>,
@@ -103,6 +104,34 @@ pub(super) struct Graph {
     /// Of each identifier, the cuts that it lies at. A cut has two sides, told apart by the lowest
     /// bit: two customers with identifiers on both sides of one cut must not be tied.
     cuts: OrdMap<Node, Vec<u64>>,
+    expected: Expected,
+}
+
+/// The customer who is asked for next, most likely. A hint: what it says is checked, and nothing
+/// depends on it.
+#[derive(Debug)]
+struct Expected(AtomicU32);
+
+impl Expected {
+    fn get(&self) -> Who {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, who: Who) {
+        self.0.store(who, Ordering::Relaxed);
+    }
+}
+
+impl Default for Expected {
+    fn default() -> Self {
+        Self(AtomicU32::new(NONE))
+    }
+}
+
+impl Clone for Expected {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.get()))
+    }
 }
 
 /// One identifier of a customer, as it is read and restated.
@@ -121,9 +150,9 @@ pub struct Kept {
 }
 
 /// Where an identifier is kept: its kind, its provider or system, and its packed value.
-type Key = (u8, u16, Packed);
+pub(super) type Key = (u8, u16, Packed);
 
-fn hash(seed: &RandomState, (kind, space, packed): &Key) -> u32 {
+pub(super) fn hash(seed: &RandomState, (kind, space, packed): &Key) -> u32 {
     let mut hasher = seed.build_hasher();
     hasher.write_u32(u32::from(*kind) << 16 | u32::from(*space));
     hasher.write(packed);
@@ -132,7 +161,7 @@ fn hash(seed: &RandomState, (kind, space, packed): &Key) -> u32 {
 
 /// The hash of an entry that keeps 32 bits of it, so that a table that grows need not look at
 /// texts again.
-fn spread(hash: u32) -> u64 {
+pub(super) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
@@ -146,19 +175,17 @@ impl Graph {
     }
 
     pub(super) fn find(&self, identifier: &Identifier) -> Option<Node> {
-        let key = self.key(identifier);
-        let hash = hash(&self.seed, &key);
-        let (kind, space, packed) = key;
-        self.by_identifier.find(spread(hash), |node| {
-            let entry = self.nodes.get(*node);
-            (entry.hash, entry.space, entry.kind) == (hash, space, kind)
-                && self.texts.get(entry.text) == packed.as_slice()
-        })
+        let space = identifier.space().map(|name| (name, self.spaces.get(name)));
+        let key = key(identifier, space);
+        self.find_key(&key, hash(&self.seed, &key))
     }
 
-    fn key(&self, identifier: &Identifier) -> Key {
-        let space = identifier.space().map(|name| (name, self.spaces.get(name)));
-        key(identifier, space)
+    fn find_key(&self, (kind, space, packed): &Key, hash: u32) -> Option<Node> {
+        self.by_identifier.find(spread(hash), |node| {
+            let entry = self.nodes.get(*node);
+            (entry.hash, entry.space, entry.kind) == (hash, *space, *kind)
+                && self.texts.get(entry.text) == packed.as_slice()
+        })
     }
 
     pub(super) fn identifier(&self, node: Node) -> Identifier {
@@ -201,7 +228,18 @@ impl Graph {
 
     /// The customer with an id, be it living or absorbed.
     pub(super) fn who(&self, id: CustomerId) -> Option<Who> {
-        self.by_id.find(self.seed.hash_one(id), |who| self.customers.get(*who).id == id)
+        let is = |who: &Who| self.customers.get(*who).id == id;
+        let expected = some(self.expected.get()).filter(|who| is(who) && !self.is_gone(*who));
+        expected.or_else(|| self.by_id.find(self.seed.hash_one(id), is))
+    }
+
+    fn is_gone(&self, who: Who) -> bool {
+        self.customers.get(who).gone
+    }
+
+    /// Says whose id [`who`](Self::who) will be asked for next, so that it need not search.
+    pub(super) fn expect(&self, who: Who) {
+        self.expected.set(who);
     }
 
     pub(super) fn id(&self, who: Who) -> CustomerId {
@@ -285,10 +323,12 @@ impl Graph {
         let Self { customers, by_id, seed, .. } = self;
         by_id.insert(seed.hash_one(id), who, |who| seed.hash_one(customers.get(*who).id));
         self.living += 1;
+        self.expect(who);
         who
     }
 
-    /// A customer is known by one identifier more, which nobody else has.
+    /// A customer is known by one identifier more. Only a log that lacks what was deleted after a
+    /// split says it of one that somebody else has, who loses it.
     pub(super) fn attach(&mut self, who: Who, identifier: &Identifier, at: At) -> Node {
         let space = identifier.space().map(|name| {
             let number = self.spaces.number(name);
@@ -296,7 +336,13 @@ impl Graph {
         });
         let key = key(identifier, space);
         let hash = hash(&self.seed, &key);
-        let (kind, space, packed) = key;
+        if let Some(node) = self.find_key(&key, hash) {
+            self.detach(node);
+        }
+        self.add(who, key, hash, at)
+    }
+
+    pub(super) fn add(&mut self, who: Who, (kind, space, packed): Key, hash: u32, at: At) -> Node {
         let entry = NodeEntry {
             attached_at: at,
             text: self.texts.push(&packed),
@@ -358,16 +404,29 @@ impl Graph {
             .filter(|founded| self.founder(*founded) == Some(node))
             .collect();
         if !founded.is_empty() {
-            let next = self.nodes(who).min_by_key(|node| self.seniority(*node));
+            let nodes: Vec<_> = self.nodes(who).collect();
+            let next = self.oldest(nodes.iter().copied());
             for founded in founded {
                 self.found(founded, next);
             }
         }
     }
 
-    /// Less is older. Two of the same moment go by what they are, so that every run says the same.
-    pub(super) fn seniority(&self, node: Node) -> (At, Identifier) {
-        (self.attached_at(node), self.identifier(node))
+    /// The oldest of these. Two of the same moment go by what they are, so that every run says the
+    /// same.
+    pub(super) fn oldest(&self, nodes: impl Iterator<Item = Node> + Clone) -> Option<Node> {
+        let first = nodes.clone().map(|node| self.attached_at(node)).min()?;
+        let mut oldest = nodes.filter(|node| self.attached_at(*node) == first);
+        let mut best = oldest.next()?;
+        let mut identifier = None;
+        for node in oldest {
+            let own = self.identifier(node);
+            let known = identifier.get_or_insert_with(|| self.identifier(best));
+            if own < *known {
+                (best, *known) = (node, own);
+            }
+        }
+        Some(best)
     }
 
     /// Frees an identifier that is in no ring and has no ties any more.
@@ -492,9 +551,9 @@ impl Graph {
     }
 
     /// An identifier as it is restated.
-    pub(super) fn kept(&self, node: Node) -> Kept {
+    pub(super) fn kept(&self, identifier: Identifier, node: Node) -> Kept {
         Kept {
-            identifier: self.identifier(node),
+            identifier,
             verified: self.is_verified(node),
             attached_at: self.attached_at(node),
             facts: self.facts(node).cloned().unwrap_or_default(),
@@ -504,9 +563,6 @@ impl Graph {
 
     /// Takes back what [`kept`](Self::kept) gave.
     pub(super) fn restate(&mut self, who: Who, kept: &Kept) -> Node {
-        if let Some(node) = self.find(&kept.identifier) {
-            self.detach(node);
-        }
         let node = self.attach(who, &kept.identifier, kept.attached_at);
         if kept.verified {
             self.verify(node);

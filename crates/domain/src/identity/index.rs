@@ -22,14 +22,51 @@ impl Default for Index {
 }
 
 impl Index {
+    /// One that takes nothing until [`build`](Self::build).
+    pub(super) fn unbuilt() -> Self {
+        Self { shards: Vec::new() }
+    }
+
+    /// Takes all entries at once, table by table: each stays near while it is filled, where one
+    /// entry after the other would wait for memory each time.
+    pub(super) fn build(entries: impl Iterator<Item = (u64, u32)> + Clone) -> Self {
+        let mut ends = vec![0_usize; SHARDS];
+        for (hash, _) in entries.clone() {
+            ends[shard(hash)] += 1;
+        }
+        let mut end = 0;
+        for count in &mut ends {
+            end += *count;
+            *count = end - *count;
+        }
+        let mut sorted = vec![(0, 0); end];
+        for (hash, entry) in entries {
+            let place = &mut ends[shard(hash)];
+            sorted[*place] = (hash, entry);
+            *place += 1;
+        }
+        let mut start = 0;
+        let tables = ends.into_iter().map(|end| {
+            let mut table = HashTable::with_capacity(end - start);
+            for (hash, entry) in &sorted[start..end] {
+                // It has room for all, so no hash is asked for again.
+                table.insert_unique(*hash, *entry, |_| *hash);
+            }
+            start = end;
+            Arc::new(table)
+        });
+        Self { shards: tables.collect() }
+    }
+
     pub(super) fn find(&self, hash: u64, is: impl FnMut(&u32) -> bool) -> Option<u32> {
         self.shards[shard(hash)].find(hash, is).copied()
     }
 
     /// Adds an entry that is not there; `again` tells the hashes of entries that are.
     pub(super) fn insert(&mut self, hash: u64, entry: u32, again: impl Fn(&u32) -> u64) {
-        let table = Arc::make_mut(&mut self.shards[shard(hash)]);
-        table.insert_unique(hash, entry, again);
+        if let Some(table) = self.shards.get_mut(shard(hash)) {
+            Arc::make_mut(table).insert_unique(hash, entry, again);
+        }
     }
 
     pub(super) fn remove(&mut self, hash: u64, entry: u32) {

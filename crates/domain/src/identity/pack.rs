@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 /// Names that many entries share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     names: Vec<Arc<str>>,
-    numbers: OrdMap<Arc<str>, u16>,
+    numbers: HashMap<Arc<str>, u16, RandomState>,
 }
 
 impl Names {
@@ -21,6 +22,15 @@ impl Names {
         self.names.push(Arc::clone(&name));
         self.numbers.insert(name, number);
         number
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(super) fn all(&self) -> Vec<&str> {
+        self.names.iter().map(AsRef::as_ref).collect()
+    }
+
+    pub(super) fn has(&self, number: u16) -> bool {
+        usize::from(number) <= self.names.len()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<u16> {
@@ -43,17 +53,19 @@ const HEX_AT_LEAST: usize = 16;
 /// text is as it was.
 pub(super) fn pack(space: Option<&str>, text: &str) -> Packed {
     let bytes = text.as_bytes();
-    let is_hex = |byte: &&u8| matches!(**byte, b'0'..=b'9' | b'a'..=b'f');
-    let digits = bytes.iter().rev().take_while(is_hex).count() / 2 * 2;
+    let digits = hex_at_the_end(bytes) / 2 * 2;
     let before = bytes.len() - digits;
     let mut packed = Packed::new();
     match u8::try_from(before + 1) {
         Ok(length) if digits >= HEX_AT_LEAST && space.is_none() => {
             packed.push(length);
             packed.extend_from_slice(&bytes[..before]);
-            let digit = |byte: u8| if byte <= b'9' { byte - b'0' } else { byte - b'a' + 10 };
+            packed.resize(1 + before + digits / 2, 0);
+            let digit = |byte: u8| (byte & 15) + 9 * (byte >> 6);
             let pairs = bytes[before..].chunks_exact(2);
-            packed.extend(pairs.map(|pair| digit(pair[0]) << 4 | digit(pair[1])));
+            for (both, pair) in packed[1 + before..].iter_mut().zip(pairs) {
+                *both = digit(pair[0]) << 4 | digit(pair[1]);
+            }
         }
         _ => {
             packed.push(0);
@@ -67,6 +79,15 @@ pub(super) fn pack(space: Option<&str>, text: &str) -> Packed {
     packed
 }
 
+/// How many bytes at the end are hexadecimal digits in lower case. Sixteen are looked at together.
+fn hex_at_the_end(bytes: &[u8]) -> usize {
+    let is_hex = |byte: u8| byte.is_ascii_digit() | matches!(byte, b'a'..=b'f');
+    let all = |chunk: &&[u8]| chunk.iter().fold(true, |all, byte| all & is_hex(*byte));
+    let digits = bytes.rchunks_exact(16).take_while(all).count() * 16;
+    let rest = &bytes[..bytes.len() - digits];
+    digits + rest.iter().rev().take_while(|byte| is_hex(**byte)).count()
+}
+
 pub(super) fn unpack(packed: &[u8]) -> String {
     let (Some(first), rest) = (packed.first(), packed.get(1..).unwrap_or_default()) else {
         return String::new();
@@ -75,14 +96,14 @@ pub(super) fn unpack(packed: &[u8]) -> String {
         return String::from_utf8_lossy(rest).into_owned();
     }
     let (before, digits) = rest.split_at(usize::from(*first) - 1);
-    let mut text = String::with_capacity(before.len() + digits.len() * 2);
-    text.push_str(&String::from_utf8_lossy(before));
-    for byte in digits {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-    }
-    text
+    let mut text = Vec::with_capacity(before.len() + digits.len() * 2);
+    text.extend_from_slice(before);
+    text.extend(digits.iter().flat_map(|byte| [byte >> 4, byte & 15].map(digit)));
+    String::from_utf8(text).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into())
+}
+
+fn digit(value: u8) -> u8 {
+    value + if value < 10 { b'0' } else { b'a' - 10 }
 }
 
 #[cfg(test)]

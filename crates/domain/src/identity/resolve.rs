@@ -268,9 +268,12 @@ impl<'a> Knot<'a> {
         let mut events = Vec::new();
         let oldest = group.iter().copied().min_by_key(|who| self.state.age(*who));
         let customer = if let Some(survivor) = oldest {
+            self.state.graph.expect(survivor);
             let id = self.state.graph.id(survivor);
-            self.merge(id, survivor, &group, &mut events);
-            self.attach(id, &group, &mut events);
+            if !self.is_old_news() {
+                self.merge(id, survivor, &group, &mut events);
+                self.attach(id, &group, &mut events);
+            }
             id
         } else {
             let customer = unused_id(self.state, self.event);
@@ -312,6 +315,13 @@ impl<'a> Knot<'a> {
             events.extend(split);
         }
         (events, customer)
+    }
+
+    /// Whether the event carries one identifier alone, which somebody has and which is verified if
+    /// it ever can be: most events.
+    fn is_old_news(&self) -> bool {
+        let [one] = self.kept.as_slice() else { return false };
+        one.node.is_some_and(|node| !one.verified || self.state.graph.is_verified(node))
     }
 
     /// Whether every identifier leads to the group or to nobody.

@@ -185,6 +185,10 @@ impl Review {
     }
 
     /// Who carried it is counted anew: records that say so may be deleted after a split.
+    pub(super) fn counts_carriers(&self) -> bool {
+        !self.carriers.is_empty()
+    }
+
     pub(super) fn carried_no_more(&mut self, identifier: &Identifier) {
         self.carriers.remove(identifier);
     }

@@ -1,8 +1,9 @@
+use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use imbl::Vector;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -19,10 +20,7 @@ pub const SEEN_AT_MOST: usize = 1_000_000;
 /// for one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// Oldest first.
-    entries: Vector<Entry>,
-    /// The number of the first of them; counts from 0 again after 2^32.
-    first: u32,
+    entries: Queue,
     index: Index,
     /// Differs between processes, so that nobody who chooses ids can make them meet.
     seed: RandomState,
@@ -32,6 +30,7 @@ pub(super) struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Entry {
     at: At,
+    #[serde(with = "super::saved::bytes")]
     key: Key,
 }
 
@@ -41,6 +40,59 @@ pub(super) type Key = SmallVec<[u8; 48]>;
 impl Entry {
     pub(super) fn at(&self) -> At {
         self.at
+    }
+}
+
+/// Entries in blocks that clones share until one of them changes. Entries are numbered from 0, and
+/// from 0 again after 2^32.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    blocks: VecDeque<Arc<Vec<Entry>>>,
+    /// The number of the oldest one.
+    first: u32,
+    len: usize,
+}
+
+/// Entries of one block; 2^32 is a multiple of it, so that numbers tell the place.
+const BLOCK: u32 = 1_024;
+
+impl Queue {
+    fn get(&self, number: u32) -> &Entry {
+        let place = (number.wrapping_sub(self.first) + self.first % BLOCK) as usize;
+        let block = BLOCK as usize;
+        &self.blocks[place / block][place % block]
+    }
+
+    fn oldest(&self) -> Option<&Entry> {
+        (self.len > 0).then(|| self.get(self.first))
+    }
+
+    fn forget_oldest(&mut self) {
+        self.first = self.first.wrapping_add(1);
+        self.len -= 1;
+        if self.first.is_multiple_of(BLOCK) {
+            self.blocks.pop_front();
+        }
+    }
+
+    /// The number of the next one.
+    fn next(&self) -> Option<u32> {
+        u32::try_from(self.len).ok().map(|len| self.first.wrapping_add(len))
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.blocks.back().is_none_or(|block| block.len() == BLOCK as usize) {
+            self.blocks.push_back(Arc::new(Vec::with_capacity(BLOCK as usize)));
+        }
+        if let Some(block) = self.blocks.back_mut() {
+            Arc::make_mut(block).push(entry);
+            self.len += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let gone = (self.first % BLOCK) as usize;
+        self.blocks.iter().flat_map(|block| block.iter()).skip(gone)
     }
 }
 
@@ -58,36 +110,27 @@ impl Seen {
     }
 
     fn find(&self, key: &[u8]) -> Option<&Entry> {
-        let is = |number: &u32| self.get(*number).key.as_slice() == key;
+        let is = |number: &u32| self.entries.get(*number).key.as_slice() == key;
         let number = self.index.find(self.seed.hash_one(key), is)?;
-        Some(self.get(number))
-    }
-
-    fn get(&self, number: u32) -> &Entry {
-        &self.entries[number.wrapping_sub(self.first) as usize]
+        Some(self.entries.get(number))
     }
 
     pub(super) fn take(&mut self, key: Key, at: At) {
-        while let Some(oldest) = self.entries.front()
-            && (at.since(oldest.at) > SEEN_FOR || self.entries.len() >= SEEN_AT_MOST)
+        while let Some(oldest) = self.entries.oldest()
+            && (at.since(oldest.at) > SEEN_FOR || self.entries.len >= SEEN_AT_MOST)
         {
             self.forgotten_early += u64::from(at.since(oldest.at) <= SEEN_FOR);
-            self.index.remove(self.seed.hash_one(oldest.key.as_slice()), self.first);
-            self.entries.pop_front();
-            self.first = self.first.wrapping_add(1);
+            self.index.remove(self.seed.hash_one(oldest.key.as_slice()), self.entries.first);
+            self.entries.forget_oldest();
         }
         if self.find(&key).is_some() {
             return;
         }
-        let Ok(length) = u32::try_from(self.entries.len()) else { return };
-        let number = self.first.wrapping_add(length);
+        let Some(number) = self.entries.next() else { return };
         let hash = self.seed.hash_one(key.as_slice());
-        self.entries.push_back(Entry { at, key });
-        let Self { entries, first, index, seed, .. } = self;
-        index.insert(hash, number, |number| {
-            let entry = &entries[number.wrapping_sub(*first) as usize];
-            seed.hash_one(entry.key.as_slice())
-        });
+        self.entries.push(Entry { at, key });
+        let Self { entries, index, seed, .. } = self;
+        index.insert(hash, number, |number| seed.hash_one(entries.get(*number).key.as_slice()));
     }
 
     /// How many were forgotten before their time, because there were too many.
@@ -95,8 +138,9 @@ impl Seen {
         self.forgotten_early
     }
 
-    pub(super) fn entries(&self) -> &Vector<Entry> {
-        &self.entries
+    /// Oldest first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     pub(super) fn from_entries(entries: Vec<Entry>, forgotten_early: u64) -> Self {
@@ -125,7 +169,7 @@ mod tests {
         }
         assert!(!seen.has(&event(0), at));
         assert!(seen.has(&event(1), at) && seen.has(&event(SEEN_AT_MOST), at));
-        assert_eq!((seen.entries.len(), seen.forgotten_early()), (SEEN_AT_MOST, 1));
+        assert_eq!((seen.entries.len, seen.forgotten_early()), (SEEN_AT_MOST, 1));
     }
 
     #[test]
@@ -136,7 +180,7 @@ mod tests {
         let after = last.after(Duration::from_millis(1));
         assert!(seen.has(&event(1), last) && !seen.has(&event(1), after));
         seen.take(event(2), after);
-        assert_eq!((seen.entries.len(), seen.forgotten_early()), (1, 0));
+        assert_eq!((seen.entries.len, seen.forgotten_early()), (1, 0));
         assert!(!seen.has(&event(1), after) && seen.has(&event(2), after));
     }
 }

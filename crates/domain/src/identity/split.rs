@@ -1,6 +1,6 @@
 //! Taking a customer apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 
@@ -169,6 +169,8 @@ struct Pieces<'a> {
     all: Vec<Piece>,
     /// The nodes that were not taken away, in order, each with its place in `pieces`.
     places: Vec<(Node, usize)>,
+    /// What each of them is.
+    identifiers: Vec<Identifier>,
 }
 
 impl<'a> Pieces<'a> {
@@ -187,23 +189,22 @@ impl<'a> Pieces<'a> {
         let place = |places: &[(Node, usize)], node: Node| {
             places.binary_search_by_key(&node, |(node, _)| *node).ok()
         };
+        let is_apart: Vec<_> = places.iter().map(|(node, _)| apart.contains(node)).collect();
         let mut components = 0;
         for start in 0..places.len() {
             if places[start].1 != UNSEEN {
                 continue;
             }
             places[start].1 = components;
-            let mut next = vec![places[start].0];
-            while let Some(node) = next.pop() {
-                for neighbour in graph.neighbours(node) {
-                    if apart.contains(&node) != apart.contains(&neighbour) {
-                        continue;
-                    }
+            let mut next = vec![start];
+            while let Some(at) = next.pop() {
+                for neighbour in graph.neighbours(places[at].0) {
                     if let Some(place) = place(&places, neighbour)
                         && places[place].1 == UNSEEN
+                        && is_apart[place] == is_apart[at]
                     {
                         places[place].1 = components;
-                        next.push(neighbour);
+                        next.push(place);
                     }
                 }
             }
@@ -214,10 +215,20 @@ impl<'a> Pieces<'a> {
             nodes[*component].push(*node);
         }
         // Whose founder was taken away goes where the oldest identifier that is left goes.
-        let oldest = places.iter().map(|(node, _)| *node).min_by_key(|node| graph.seniority(*node));
+        let identifiers: Vec<_> = places.iter().map(|(node, _)| graph.identifier(*node)).collect();
+        let age = |place: usize| (graph.attached_at(places[place].0), &identifiers[place]);
+        let mut eldest: Vec<Option<usize>> = vec![None; components];
+        for (place, (_, component)) in places.iter().enumerate() {
+            let known = &mut eldest[*component];
+            if known.is_none_or(|known| age(place) < age(known)) {
+                *known = Some(place);
+            }
+        }
+        let first = eldest.iter().copied().flatten().min_by_key(|place| age(*place));
+        let first = first.map(|place| places[place].0);
         let mut whose: Vec<Vec<(Who, Option<Node>)>> = vec![Vec::new(); components];
         for customer in graph.aliases(who).chain([who]) {
-            let founder = graph.founder(customer).filter(|node| !taken.contains(node)).or(oldest);
+            let founder = graph.founder(customer).filter(|node| !taken.contains(node)).or(first);
             let component = founder.and_then(|node| place(&places, node)).map(|at| places[at].1);
             if let Some(component) = component {
                 whose[component].push((customer, founder));
@@ -226,9 +237,7 @@ impl<'a> Pieces<'a> {
         let split = unused(format!("{origin}/{}", graph.id(who)), SplitId::derive, |_| false);
         let mut unnamed = 0;
         let mut order: Vec<_> = (0..components).collect();
-        order.sort_by_cached_key(|component| {
-            nodes[*component].iter().map(|node| graph.seniority(*node)).min()
-        });
+        order.sort_unstable_by_key(|component| eldest[*component].map(age));
         let mut pieces: Vec<_> = order
             .into_iter()
             .map(|component| {
@@ -240,7 +249,7 @@ impl<'a> Pieces<'a> {
                         graph.who(*id).is_some()
                     });
                     unnamed += 1;
-                    let founder = nodes.iter().copied().min_by_key(|node| graph.seniority(*node));
+                    let founder = eldest[component].map(|place| places[place].0);
                     let created_at = founder.map(|node| graph.attached_at(node));
                     let created_at = created_at.unwrap_or_default();
                     return Piece { id, created_at, founder, aliases: Vec::new(), nodes };
@@ -268,7 +277,13 @@ impl<'a> Pieces<'a> {
             .iter()
             .filter_map(|node| graph.facts(*node))
             .for_each(|facts| refused.refuse_as(facts));
-        Self { graph, who, split, refused, all: pieces, places }
+        Self { graph, who, split, refused, all: pieces, places, identifiers }
+    }
+
+    /// What an identifier of a piece is.
+    fn identifier(&self, node: Node) -> Identifier {
+        let place = self.places.binary_search_by_key(&node, |(node, _)| *node);
+        place.map_or_else(|_| self.graph.identifier(node), |place| self.identifiers[place].clone())
     }
 
     fn place(&self, node: Node) -> Option<usize> {
@@ -290,7 +305,10 @@ impl<'a> Pieces<'a> {
             created_at: piece.created_at,
             seen_at: self.seen_at(piece),
             aliases: piece.aliases.iter().map(|(alias, _)| self.graph.id(*alias)).collect(),
-            ..state.profile_of(piece.id, piece.nodes.iter().copied())
+            ..state.profile_of(
+                piece.id,
+                piece.nodes.iter().map(|node| (self.identifier(*node), *node)),
+            )
         };
         self.all.iter().map(profile).collect()
     }
@@ -320,14 +338,15 @@ impl<'a> Pieces<'a> {
             if let (Some(place), Some(also)) = (self.place(one), self.place(other))
                 && place == also
             {
-                ties[place].push(graph.read_tie(one, other, tie));
+                let ends = (self.identifier(one), self.identifier(other));
+                ties[place].push(graph.read_tie(ends, tie));
             }
         }
-        for (piece, mut ties) in self.all.iter().zip(ties) {
+        for ((piece, mut ties), cuts) in self.all.iter().zip(ties).zip(cuts) {
             // Their numbers differ between two graphs that hold the same.
             ties.sort_unstable();
             let mut identifiers: Vec<_> =
-                piece.nodes.iter().map(|node| (graph.kept(*node), node)).collect();
+                piece.nodes.iter().map(|node| (self.identifier(*node), *node)).collect();
             identifiers.sort_unstable();
             let mut parts = Parts::new(Restated {
                 customer: piece.id,
@@ -335,17 +354,16 @@ impl<'a> Pieces<'a> {
                 before: customer,
                 created_at: piece.created_at,
                 seen_at: self.seen_at(piece),
-                founder: piece.founder.map(|node| graph.identifier(node)),
+                founder: piece.founder.map(|node| self.identifier(node)),
                 aliases: Vec::new(),
                 identifiers: Vec::new(),
                 ties: Vec::new(),
                 more: false,
             });
-            for (mut kept, node) in identifiers {
+            for (identifier, node) in identifiers {
+                let mut kept = graph.kept(identifier, node);
                 kept.facts.refuse_as(&self.refused);
-                if let Some(more) = cuts.get(node) {
-                    kept.cuts.extend(more);
-                }
+                kept.cuts.extend(&cuts);
                 parts.identifier(kept);
             }
             for tie in ties {
@@ -355,7 +373,7 @@ impl<'a> Pieces<'a> {
                 parts.alias(Alias {
                     customer: graph.id(*alias),
                     created_at: graph.created_at(*alias),
-                    founder: founder.map(|node| graph.identifier(node)),
+                    founder: founder.map(|node| self.identifier(node)),
                 });
             }
             events.extend(parts.finish());
@@ -366,9 +384,10 @@ impl<'a> Pieces<'a> {
 
     /// For each piece of what is somebody else's and each of the rest, a cut with two sides, also
     /// where nothing tied the two: an event that a limit kept from tying them may come again. All
-    /// that either has lies at it, so that it holds whatever is taken from them later.
-    fn cuts(&self, apart: &BTreeSet<Node>) -> BTreeMap<Node, BTreeSet<u64>> {
-        let mut cuts: BTreeMap<Node, BTreeSet<u64>> = BTreeMap::new();
+    /// that either has lies at it, so that it holds whatever is taken from them later. Of each piece
+    /// its cuts.
+    fn cuts(&self, apart: &BTreeSet<Node>) -> Vec<BTreeSet<u64>> {
+        let mut cuts = vec![BTreeSet::new(); self.all.len()];
         if apart.is_empty() {
             return cuts;
         }
@@ -393,11 +412,8 @@ impl<'a> Pieces<'a> {
             let mut number = [0; 8];
             number.copy_from_slice(&digest[..8]);
             let number = u64::from_le_bytes(number) & !1;
-            for (side, place) in [(0, low), (1, high)] {
-                for node in &self.all[place].nodes {
-                    cuts.entry(*node).or_default().insert(number | side);
-                }
-            }
+            cuts[low].insert(number);
+            cuts[high].insert(number | 1);
         }
         cuts
     }

@@ -116,20 +116,27 @@ impl State {
             created_at: graph.created_at(who),
             seen_at: graph.seen_at(who),
             aliases: graph.aliases(who).map(|alias| graph.id(alias)).collect(),
-            ..self.profile_of(graph.id(who), graph.nodes(who))
+            ..self.profile_of(
+                graph.id(who),
+                graph.nodes(who).map(|node| (graph.identifier(node), node)),
+            )
         }
     }
 
     /// What these identifiers say of a customer; the rest is empty.
-    pub(super) fn profile_of(&self, id: CustomerId, nodes: impl Iterator<Item = Node>) -> Profile {
+    pub(super) fn profile_of(
+        &self,
+        id: CustomerId,
+        nodes: impl Iterator<Item = (Identifier, Node)>,
+    ) -> Profile {
         let graph = &self.graph;
-        let (mut identifiers, mut facts) = (BTreeMap::new(), Effective::default());
-        for node in nodes {
-            let known =
-                Known { verified: graph.is_verified(node), attached_at: graph.attached_at(node) };
-            identifiers.insert(graph.identifier(node), known);
+        let mut facts = Effective::default();
+        let known = |(identifier, node)| {
             graph.facts(node).into_iter().for_each(|told| facts.add(told));
-        }
+            let (verified, attached_at) = (graph.is_verified(node), graph.attached_at(node));
+            (identifier, Known { verified, attached_at })
+        };
+        let identifiers = nodes.map(known).collect();
         Profile {
             id,
             created_at: At::default(),

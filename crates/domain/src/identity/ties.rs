@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Source;
 use super::graph::{Graph, NONE, Node, TieEntry, Who, some};
-use super::pack::{pack, unpack};
+use super::pack::{Packed, pack, unpack};
+use super::saved::{SavedSource, SavedTie};
 use crate::identifier::Identifier;
 use crate::{At, ChannelId, EventId};
 
@@ -36,6 +37,16 @@ impl Graph {
             return;
         }
         let (channel, text) = source.map_or((0, NONE), |source| self.keep_source(source));
+        self.add_tie((one, other), (channel, text), verified, at);
+    }
+
+    fn add_tie(
+        &mut self,
+        (one, other): (Node, Node),
+        (channel, text): (u16, u32),
+        verified: bool,
+        at: At,
+    ) {
         let next = [self.nodes.get(one).ties, self.nodes.get(other).ties];
         let entry = TieEntry { at, ends: [one, other], next, text, channel, verified };
         let tie = match self.free_tie {
@@ -54,13 +65,17 @@ impl Graph {
     fn keep_source(&mut self, Source { channel, event }: &Source) -> (u16, u32) {
         let number = self.channels.number(channel.as_str());
         let packed = pack((number == 0).then_some(channel.as_str()), event.as_str());
+        self.keep_packed(number, &packed)
+    }
+
+    fn keep_packed(&mut self, number: u16, packed: &[u8]) -> (u16, u32) {
         if let Some((channel, text)) = self.last_source
             && channel == number
-            && self.texts.get(text) == packed.as_slice()
+            && self.texts.get(text) == packed
         {
             return (number, text);
         }
-        let text = self.texts.push(&packed);
+        let text = self.texts.push(packed);
         self.last_source = Some((number, text));
         (number, text)
     }
@@ -101,7 +116,9 @@ impl Graph {
 
     /// Every tie of a living customer once.
     pub(super) fn ties(&self, who: Who) -> impl Iterator<Item = Tie> + '_ {
-        self.tie_nodes(who).map(|(one, other, tie)| self.read_tie(one, other, tie))
+        self.tie_nodes(who).map(|(one, other, tie)| {
+            self.read_tie((self.identifier(one), self.identifier(other)), tie)
+        })
     }
 
     /// The ends and the number of every tie of a living customer once.
@@ -114,9 +131,8 @@ impl Graph {
         })
     }
 
-    /// What a tie says, as it is restated.
-    pub(super) fn read_tie(&self, one: Node, other: Node, tie: u32) -> Tie {
-        let (one, other) = (self.identifier(one), self.identifier(other));
+    /// What a tie between these says, as it is restated.
+    pub(super) fn read_tie(&self, (one, other): (Identifier, Identifier), tie: u32) -> Tie {
         let (one, other) = if one < other { (one, other) } else { (other, one) };
         let (source, verified, at) = self.tie_parts(tie);
         Tie { one, other, source, verified, at }
@@ -135,6 +151,27 @@ impl Graph {
             Some(Source { channel: channel.ok()?, event: event.ok()? })
         });
         (source, entry.verified, entry.at)
+    }
+
+    /// As it stands in a snapshot.
+    pub(super) fn saved_tie(&self, ends: (u32, u32), tie: u32) -> SavedTie {
+        let TieEntry { at, text, channel, verified, .. } = *self.ties.get(tie);
+        let event = |text| Packed::from_slice(self.texts.get(text));
+        let source = some(text).map(|text| SavedSource { channel, event: event(text) });
+        SavedTie { ends, source, verified, at }
+    }
+
+    /// Takes back what [`saved_tie`](Self::saved_tie) gave, unless its channel has no name.
+    pub(super) fn tie_back(&mut self, ends: (Node, Node), tie: &SavedTie) -> Option<()> {
+        let source = match &tie.source {
+            None => (0, NONE),
+            Some(source) if self.channels.has(source.channel) => {
+                self.keep_packed(source.channel, &source.event)
+            }
+            Some(_) => return None,
+        };
+        self.add_tie(ends, source, tie.verified, tie.at);
+        Some(())
     }
 
     pub(super) fn untie(&mut self, tie: u32) {
