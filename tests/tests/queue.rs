@@ -164,6 +164,57 @@ async fn a_worker_takes_the_most_urgent_case_and_a_second_one_is_told_who_has_it
     assert_eq!(items(&deployment).await, [""; 0]);
 }
 
+/// A store's staff open a case, and its item follows it to another priority and another queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_follows_its_case_to_another_priority_and_another_queue() {
+    let Some(deployment) = Deployment::start(SERVICE).await else { return };
+    let _identity = deployment.service("identity-merge");
+    let _routing = deployment.service("routing");
+    let mut configuration = menu();
+    let advice = serde_json::from_value(json!({"name": "Advice"})).unwrap();
+    configuration.queues.insert("advice".parse().unwrap(), advice);
+    deployment.apply(&configuration, &["routing"]).await;
+
+    let wish = json!({
+        "requestId": "r-1",
+        "customer": CustomerId::derive("x").as_str(),
+        "store": "taipei-1",
+        "queue": "repair",
+        "details": {"product": "Watch", "serial": "sn-001"},
+    });
+    let opened = ask(&deployment, "operator", "open-case", wish.clone()).await;
+    let case: CaseId = opened["case"]["case"].as_str().unwrap().parse().unwrap();
+    assert_eq!((&opened["case"]["channel"], &opened["existing"]), (&json!("line-1"), &Value::Null));
+    // The same request has the same answer; another counter is told of the case that is there.
+    assert_eq!(ask(&deployment, "operator", "open-case", wish.clone()).await, opened);
+    let mut again = wish;
+    again["requestId"] = "r-2".into();
+    again["details"]["serial"] = "ＳＮ００１".into();
+    let again = ask(&deployment, "operator", "open-case", again).await;
+    assert_eq!((&again["case"]["case"], &again["existing"]), (&json!(case.as_str()), &json!(true)));
+
+    let lies_at = async |queue: &str, priority: Priority| {
+        let item = topology::item_subject(&queue.parse().unwrap(), priority, case);
+        eventually("the item lies there alone", async || {
+            (items(&deployment).await == [item.as_str()]).then_some(())
+        })
+        .await;
+    };
+    lies_at("repair", Priority::P3).await;
+    let body = json!({"case": case.as_str(), "priority": "P1"});
+    ask(&deployment, "unit", "set-priority", body).await;
+    lies_at("repair", Priority::P1).await;
+    let taken = ask(&deployment, "unit", "claim-next", json!({"queue": "repair"})).await;
+    assert_eq!(taken["case"]["case"], case.as_str());
+    let body = json!({"case": case.as_str(), "queue": "advice", "reason": "not a repair"});
+    let moved = ask(&deployment, "unit", "transfer-case", body).await;
+    assert_eq!(
+        (&moved["case"]["state"], &moved["case"]["queue"]),
+        (&json!("CASE_STATE_OPEN"), &json!("advice"))
+    );
+    lies_at("advice", Priority::P1).await;
+}
+
 /// A record that does not count is copied all the same: what an old writer can leave behind.
 async fn stray(deployment: &Deployment, case: CaseId) {
     let client = async_nats::connect(deployment.server.url()).await.unwrap();

@@ -62,6 +62,8 @@ pub fn merge(files: &[File]) -> anyhow::Result<Configuration> {
                 merge.map("stores", &mut whole.stores, part.stores);
                 merge.map("channels", &mut whole.channels, part.channels);
                 merge.map("queues", &mut whole.queues, part.queues);
+                merge.map("calendars", &mut whole.calendars, part.calendars);
+                merge.map("units", &mut whole.units, part.units);
                 merge.map("templates", &mut whole.templates, part.templates);
                 whole.rules.extend(part.rules);
                 if whole.entry.is_some() && part.entry.is_some() {

@@ -100,6 +100,16 @@ slug!(
     QueueId,
     "queue"
 );
+slug!(
+    /// A back-office unit: who works on some queues.
+    UnitId,
+    "unit"
+);
+slug!(
+    /// Opening hours and holidays.
+    CalendarId,
+    "calendar"
+);
 
 slug!(
     /// What an attribute of a person says, e.g. `name`, `given-name`, `family-name`,

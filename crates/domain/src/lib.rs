@@ -26,7 +26,8 @@ pub mod routing;
 pub use at::At;
 pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
-    AttributeName, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId,
-    EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId, StoreId, SuggestionId, derive_uuid,
+    AttributeName, BrandId, CalendarId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId,
+    ErasureId, EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId, StoreId, SuggestionId,
+    UnitId, derive_uuid,
 };
 pub use refusal::{Refusal, RefusalCode, Violation};

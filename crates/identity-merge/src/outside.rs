@@ -13,8 +13,12 @@ use crate::journey::{Ask, Journey};
 use crate::timeline;
 
 /// States of a case that keep a customer from being forgotten.
-const UNFINISHED: [routing::CaseState; 3] =
-    [routing::CaseState::Open, routing::CaseState::Accepted, routing::CaseState::InProgress];
+const UNFINISHED: [routing::CaseState; 4] = [
+    routing::CaseState::Open,
+    routing::CaseState::Accepted,
+    routing::CaseState::InProgress,
+    routing::CaseState::WaitingCustomer,
+];
 
 const CASES_ON_A_PAGE: i32 = 500;
 

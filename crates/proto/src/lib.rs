@@ -4,6 +4,7 @@
 //! turns a wire type into a domain type.
 
 mod canonical;
+mod case;
 pub mod channel;
 mod custody;
 mod error;

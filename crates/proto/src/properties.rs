@@ -1,15 +1,18 @@
 //! Properties of every conversion: what was written reads back, and nothing that is read panics.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mainstem_domain::configuration::{Mode, Priority};
 use mainstem_domain::custody;
 use mainstem_domain::identifier::{Identifier, Kind, normalise};
 use mainstem_domain::person::{Address, Answer, Attribute, Carrier, Consent, ReplyRight, Sighting};
-use mainstem_domain::routing::{Case, CaseView, MessageRequest, Stage};
+use mainstem_domain::routing::{
+    Case, CaseView, Clock, Details, MessageRequest, Opener, Stage, Timing,
+};
 use mainstem_domain::{
     At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, ItemId,
-    QueueId, SplitId, StoreId, SuggestionId, identity as id, notification as note,
+    QueueId, SplitId, StoreId, SuggestionId, UnitId, identity as id, notification as note,
     routing as route,
 };
 use std::collections::BTreeMap;
@@ -22,7 +25,7 @@ use proptest::strategy::Union;
 use crate::{channel, field, identity, notification, routing, wire};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 53] = [
+const KINDS: [&str; 61] = [
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIERS_ATTACHED,
     identity::IDENTIFIERS_TIED,
@@ -48,6 +51,14 @@ const KINDS: [&str; 53] = [
     routing::CASE_STARTED,
     routing::CASE_RESOLVED,
     routing::CASE_CANCELLED,
+    routing::CASE_WAITS,
+    routing::CASE_CLOSED,
+    routing::CASE_REOPENED,
+    routing::CASE_TRANSFERRED,
+    routing::CASE_PRIORITISED,
+    routing::CASE_WARNED,
+    routing::CASE_ESCALATED,
+    routing::CASE_SERIAL_SHARED,
     routing::CASES_MOVED,
     routing::PURCHASE_NOTED,
     routing::MESSAGE_REQUESTED,
@@ -399,7 +410,13 @@ fn stage() -> impl Strategy<Value = Stage> {
         Just(Stage::Open),
         (any_text(), at()).prop_map(|(by, at)| Stage::Accepted { by, at }),
         (any_text(), at()).prop_map(|(by, at)| Stage::InProgress { by, at }),
+        (any_text(), at()).prop_map(|(by, at)| Stage::Waiting { by, at }),
         (any_text(), at()).prop_map(|(by, at)| Stage::Resolved { by, at }),
+        (any_text(), at(), at()).prop_map(|(by, at, resolved_at)| Stage::Closed {
+            by,
+            at,
+            resolved_at
+        }),
         (any_text(), at(), any_text()).prop_map(|(by, at, reason)| Stage::Cancelled {
             by,
             at,
@@ -408,17 +425,55 @@ fn stage() -> impl Strategy<Value = Stage> {
     ]
 }
 
+fn opener() -> impl Strategy<Value = Opener> {
+    prop_oneof![
+        (any_text(), event_id()).prop_map(|(rule, event)| Opener::Event { rule, event }),
+        any_text().prop_map(|by| Opener::Staff { by }),
+    ]
+}
+
+prop_compose! {
+    fn details()(
+        (product, serial, purchase) in (any_text(), any_text(), any_text()),
+        (warranty, symptom, reference) in (any_text(), any_text(), any_text()),
+        photos in vec(any_text(), 0..3),
+    ) -> Details {
+        Details { product, serial, purchase, warranty, symptom, photos, reference }
+    }
+}
+
+fn unit() -> impl Strategy<Value = Option<UnitId>> {
+    option::of(slug().prop_map(|text| text.parse().unwrap()))
+}
+
+prop_compose! {
+    fn timing()(
+        clocks in vec((unit(), any::<u32>(), any::<u32>(), any::<[bool; 2]>()), 0..3),
+        (running_since, warn_at, due_at) in (option::of(at()), option::of(at()), option::of(at())),
+    ) -> Timing {
+        let clocks = clocks.into_iter().map(|(unit, ran, worked, [warned, escalated])| Clock {
+            unit,
+            ran: Duration::from_millis(ran.into()),
+            worked: Duration::from_millis(worked.into()),
+            warned,
+            escalated,
+        });
+        Timing { clocks: clocks.collect(), running_since, warn_at, due_at }
+    }
+}
+
 prop_compose! {
     fn case()(
         (customer, channel, brand, store) in
             (customer(), channel_id(), option::of(brand()), option::of(store())),
-        (queue, rule, opened_by, opened_at) in (queue(), any_text(), event_id(), at()),
+        (queue, opener, opened_at) in (queue(), opener(), at()),
+        (details, timing, shared_serial) in (details(), timing(), any::<bool>()),
         (priority, queued_at, queued_times) in (priority(), at(), any::<u32>()),
         (stage, carrier) in (stage(), carrier()),
     ) -> Case {
         Case {
-            customer, channel, brand, store, queue, priority, rule, opened_by, opened_at,
-            queued_at, queued_times, stage, carrier,
+            customer, channel, brand, store, queue, priority, opener, details, opened_at,
+            queued_at, queued_times, stage, carrier, timing, shared_serial,
         }
     }
 }
@@ -443,6 +498,59 @@ prop_compose! {
     }
 }
 
+/// Steps of a case that tell its clocks, or its unit.
+fn step() -> impl Strategy<Value = route::Event> {
+    let who = || (case_id(), customer(), any_text(), timing());
+    let place = || (queue(), priority());
+    let told =
+        prop_oneof![
+            (case_id(), customer(), any_text())
+                .prop_map(|(id, customer, by)| route::Event::Closed { id, customer, by }),
+            (case_id(), customer(), unit()).prop_map(|(id, customer, unit)| route::Event::Warned {
+                id,
+                customer,
+                unit
+            }),
+            (case_id(), customer(), unit())
+                .prop_map(|(id, customer, unit)| route::Event::Escalated { id, customer, unit }),
+            (case_id(), customer())
+                .prop_map(|(id, customer)| route::Event::SerialShared { id, customer }),
+        ];
+    let moved = prop_oneof![
+        (who(), place(), any_text()).prop_map(
+            |((id, customer, by, timing), (queue, priority), reason)| {
+                route::Event::Cancelled { id, customer, queue, priority, by, reason, timing }
+            }
+        ),
+        (who(), place(), queue(), any_text()).prop_map(
+            |((id, customer, by, timing), (queue, priority), to, reason)| {
+                route::Event::Transferred { id, customer, queue, priority, to, by, reason, timing }
+            }
+        ),
+        (who(), place(), priority()).prop_map(
+            |((id, customer, by, timing), (queue, priority), to)| {
+                route::Event::Prioritised { id, customer, queue, priority, to, by, timing }
+            }
+        ),
+    ];
+    prop_oneof![
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Started { id, customer, by, timing }
+        }),
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Waits { id, customer, by, timing }
+        }),
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Resolved { id, customer, by, timing }
+        }),
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Reopened { id, customer, by, timing }
+        }),
+        told,
+        moved,
+    ]
+}
+
 fn routing_event() -> impl Strategy<Value = route::Event> {
     prop_oneof![
         (case_id(), case()).prop_map(|(id, case)| route::Event::Opened { id, case }),
@@ -456,32 +564,13 @@ fn routing_event() -> impl Strategy<Value = route::Event> {
                 by
             }
         ),
-        (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Started {
-            id,
-            customer,
-            by
-        }),
-        (case_id(), customer(), queue(), priority(), any_text(), any_text()).prop_map(
-            |(id, customer, queue, priority, by, reason)| route::Event::Cancelled {
-                id,
-                customer,
-                queue,
-                priority,
-                by,
-                reason
-            }
-        ),
         (case_id(), case()).prop_map(|(id, case)| route::Event::CaseRestated { id, case }),
         custody_event().prop_map(route::Event::Custody),
         (customer(), brand(), at(), carrier()).prop_map(|(customer, brand, at, carrier)| {
             let purchase = route::Purchase { brand, at, carrier };
             route::Event::PurchaseNoted { customer, purchase }
         }),
-        (case_id(), customer(), any_text()).prop_map(|(id, customer, by)| route::Event::Resolved {
-            id,
-            customer,
-            by
-        }),
+        step(),
         (customer(), customer()).prop_map(|(from, to)| route::Event::Moved { from, to }),
         request().prop_map(route::Event::MessageRequested),
     ]
@@ -557,7 +646,7 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
 /// JSON that is nearly a record: the right names, often with values of a wrong type or range.
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
-                 |stateTime|queueTime|queueCount|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
+                 |stateTime|queueTime|queueCount|timing|clocks|unit|runMs|workMs|dueTime|details|photos|resolveTime|toQueue|toPriority|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
                  |createTime|endTime|carrier|carriers|split|before|pieces|aliases|erasure|customers|counts|reason|attempt|attempts|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
     let text = prop_oneof![
         any_text(),

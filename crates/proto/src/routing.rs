@@ -1,9 +1,10 @@
 //! routing's records and answers.
 
-use mainstem_domain::configuration::Priority;
 use mainstem_domain::person::ReplyRight;
-use mainstem_domain::routing::{Case, CaseView, Event, MessageRequest, Purchase, Stage};
+use mainstem_domain::routing::{CaseView, Event, MessageRequest, Purchase};
 
+use crate::case::{case_to_wire, held_case, held_timing, timing_to_wire};
+pub use crate::case::{details_from, parse_priority};
 use crate::channel::{mode_from, mode_to};
 use crate::custody::{self, Kinds};
 use crate::error::{DecodeError, FieldError};
@@ -22,6 +23,22 @@ pub const CASE_QUEUED: &str = "mainstem.routing.case-queued.v1";
 pub const CASE_ACCEPTED: &str = "mainstem.routing.case-accepted.v1";
 /// Its holder works on it.
 pub const CASE_STARTED: &str = "mainstem.routing.case-started.v1";
+/// Its holder waits for the customer.
+pub const CASE_WAITS: &str = "mainstem.routing.case-waits.v1";
+/// It is over and done.
+pub const CASE_CLOSED: &str = "mainstem.routing.case-closed.v1";
+/// It is to be done again.
+pub const CASE_REOPENED: &str = "mainstem.routing.case-reopened.v1";
+/// It is another queue's.
+pub const CASE_TRANSFERRED: &str = "mainstem.routing.case-transferred.v1";
+/// Its priority changed.
+pub const CASE_PRIORITISED: &str = "mainstem.routing.case-prioritised.v1";
+/// Most of its time is up.
+pub const CASE_WARNED: &str = "mainstem.routing.case-warned.v1";
+/// It is late.
+pub const CASE_ESCALATED: &str = "mainstem.routing.case-escalated.v1";
+/// Its machine came in with another customer.
+pub const CASE_SERIAL_SHARED: &str = "mainstem.routing.case-serial-shared.v1";
 /// It is given up.
 pub const CASE_CANCELLED: &str = "mainstem.routing.case-cancelled.v1";
 /// It is done.
@@ -85,23 +102,51 @@ pub fn encode(event: &Event) -> Encoded {
                 priority: priority.to_string(),
             },
         ),
-        Event::Started { id, customer, by } => record::write(
+        Event::Started { id, customer, by, timing } => record::write(
             CASE_STARTED,
             &wire::CaseStarted {
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
+                timing: Some(timing_to_wire(timing)),
             },
         ),
-        Event::Resolved { id, customer, by } => record::write(
+        Event::Waits { id, customer, by, timing } => record::write(
+            CASE_WAITS,
+            &wire::CaseWaits {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                holder: by.clone(),
+                timing: Some(timing_to_wire(timing)),
+            },
+        ),
+        Event::Resolved { id, customer, by, timing } => record::write(
             CASE_RESOLVED,
             &wire::CaseResolved {
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
+                timing: Some(timing_to_wire(timing)),
             },
         ),
-        Event::Cancelled { id, customer, queue, priority, by, reason } => record::write(
+        Event::Closed { id, customer, by } => record::write(
+            CASE_CLOSED,
+            &wire::CaseClosed {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                actor: by.clone(),
+            },
+        ),
+        Event::Reopened { id, customer, by, timing } => record::write(
+            CASE_REOPENED,
+            &wire::CaseReopened {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                actor: by.clone(),
+                timing: Some(timing_to_wire(timing)),
+            },
+        ),
+        Event::Cancelled { id, customer, queue, priority, by, reason, timing } => record::write(
             CASE_CANCELLED,
             &wire::CaseCancelled {
                 case: id.to_string(),
@@ -110,7 +155,55 @@ pub fn encode(event: &Event) -> Encoded {
                 reason: reason.clone(),
                 queue: queue.to_string(),
                 priority: priority.to_string(),
+                timing: Some(timing_to_wire(timing)),
             },
+        ),
+        Event::Transferred { id, customer, queue, priority, to, by, reason, timing } => {
+            record::write(
+                CASE_TRANSFERRED,
+                &wire::CaseTransferred {
+                    case: id.to_string(),
+                    customer: customer.to_string(),
+                    queue: queue.to_string(),
+                    priority: priority.to_string(),
+                    to_queue: to.to_string(),
+                    actor: by.clone(),
+                    reason: reason.clone(),
+                    timing: Some(timing_to_wire(timing)),
+                },
+            )
+        }
+        Event::Prioritised { id, customer, queue, priority, to, by, timing } => record::write(
+            CASE_PRIORITISED,
+            &wire::CasePrioritised {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                queue: queue.to_string(),
+                priority: priority.to_string(),
+                to_priority: to.to_string(),
+                actor: by.clone(),
+                timing: Some(timing_to_wire(timing)),
+            },
+        ),
+        Event::Warned { id, customer, unit } => record::write(
+            CASE_WARNED,
+            &wire::CaseWarned {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                unit: text(unit.as_ref()),
+            },
+        ),
+        Event::Escalated { id, customer, unit } => record::write(
+            CASE_ESCALATED,
+            &wire::CaseEscalated {
+                case: id.to_string(),
+                customer: customer.to_string(),
+                unit: text(unit.as_ref()),
+            },
+        ),
+        Event::SerialShared { id, customer } => record::write(
+            CASE_SERIAL_SHARED,
+            &wire::CaseSerialShared { case: id.to_string(), customer: customer.to_string() },
         ),
         Event::PurchaseNoted { customer, purchase } => record::write(
             PURCHASE_NOTED,
@@ -182,7 +275,43 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             Ok(Event::Started {
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
+                timing: held_timing(record.timing)?,
                 by: record.holder,
+            })
+        }
+        CASE_WAITS => {
+            let record: wire::CaseWaits = record::read(body)?;
+            Ok(Event::Waits {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                timing: held_timing(record.timing)?,
+                by: record.holder,
+            })
+        }
+        CASE_RESOLVED => {
+            let record: wire::CaseResolved = record::read(body)?;
+            Ok(Event::Resolved {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                timing: held_timing(record.timing)?,
+                by: record.holder,
+            })
+        }
+        CASE_CLOSED => {
+            let record: wire::CaseClosed = record::read(body)?;
+            Ok(Event::Closed {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                by: record.actor,
+            })
+        }
+        CASE_REOPENED => {
+            let record: wire::CaseReopened = record::read(body)?;
+            Ok(Event::Reopened {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                timing: held_timing(record.timing)?,
+                by: record.actor,
             })
         }
         CASE_CANCELLED => {
@@ -192,8 +321,57 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 customer: parse_customer("customer", &record.customer)?,
                 queue: parse_queue("queue", &record.queue)?,
                 priority: parse_priority("priority", &record.priority)?,
+                timing: held_timing(record.timing)?,
                 by: record.actor,
                 reason: record.reason,
+            })
+        }
+        CASE_TRANSFERRED => {
+            let record: wire::CaseTransferred = record::read(body)?;
+            Ok(Event::Transferred {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                queue: parse_queue("queue", &record.queue)?,
+                priority: parse_priority("priority", &record.priority)?,
+                to: parse_queue("to_queue", &record.to_queue)?,
+                timing: held_timing(record.timing)?,
+                by: record.actor,
+                reason: record.reason,
+            })
+        }
+        CASE_PRIORITISED => {
+            let record: wire::CasePrioritised = record::read(body)?;
+            Ok(Event::Prioritised {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                queue: parse_queue("queue", &record.queue)?,
+                priority: parse_priority("priority", &record.priority)?,
+                to: parse_priority("to_priority", &record.to_priority)?,
+                timing: held_timing(record.timing)?,
+                by: record.actor,
+            })
+        }
+        CASE_WARNED => {
+            let record: wire::CaseWarned = record::read(body)?;
+            Ok(Event::Warned {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                unit: parse_optional("unit", &record.unit)?,
+            })
+        }
+        CASE_ESCALATED => {
+            let record: wire::CaseEscalated = record::read(body)?;
+            Ok(Event::Escalated {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
+                unit: parse_optional("unit", &record.unit)?,
+            })
+        }
+        CASE_SERIAL_SHARED => {
+            let record: wire::CaseSerialShared = record::read(body)?;
+            Ok(Event::SerialShared {
+                id: parse_case("case", &record.case)?,
+                customer: parse_customer("customer", &record.customer)?,
             })
         }
         PURCHASE_NOTED => {
@@ -203,14 +381,6 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             let customer = parse_customer("customer", &record.customer)?;
             let carrier = parse_carrier("carrier", &record.carrier)?;
             Ok(Event::PurchaseNoted { customer, purchase: Purchase { brand, at, carrier } })
-        }
-        CASE_RESOLVED => {
-            let record: wire::CaseResolved = record::read(body)?;
-            Ok(Event::Resolved {
-                id: parse_case("case", &record.case)?,
-                customer: parse_customer("customer", &record.customer)?,
-                by: record.holder,
-            })
         }
         CASES_MOVED => {
             let record: wire::CasesMoved = record::read(body)?;
@@ -246,105 +416,11 @@ fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldErro
     })
 }
 
-fn held_case(case: Option<wire::Case>) -> Result<CaseView, FieldError> {
-    let case = case.ok_or_else(|| FieldError::new("case", "is missing"))?;
-    CaseView::try_from(case).map_err(|error| error.within("case"))
-}
-
-fn case_to_wire(id: mainstem_domain::CaseId, case: &Case) -> wire::Case {
-    let (state, holder, since) = match &case.stage {
-        Stage::Open => (wire::CaseState::Open, "", case.opened_at),
-        Stage::Accepted { by, at } => (wire::CaseState::Accepted, by.as_str(), *at),
-        Stage::InProgress { by, at } => (wire::CaseState::InProgress, by.as_str(), *at),
-        Stage::Resolved { by, at } => (wire::CaseState::Resolved, by.as_str(), *at),
-        Stage::Cancelled { by, at, .. } => (wire::CaseState::Cancelled, by.as_str(), *at),
-    };
-    let cancel_reason = match &case.stage {
-        Stage::Cancelled { reason, .. } => reason.clone(),
-        Stage::Open
-        | Stage::Accepted { .. }
-        | Stage::InProgress { .. }
-        | Stage::Resolved { .. } => String::new(),
-    };
-    wire::Case {
-        case: id.to_string(),
-        customer: case.customer.to_string(),
-        channel: case.channel.to_string(),
-        brand: text(case.brand.as_ref()),
-        store: text(case.store.as_ref()),
-        queue: case.queue.to_string(),
-        priority: case.priority.to_string(),
-        rule: case.rule.clone(),
-        opening_event: case.opened_by.to_string(),
-        open_time: Some(timestamp(case.opened_at)),
-        state: state.into(),
-        holder: holder.to_owned(),
-        state_time: Some(timestamp(since)),
-        queue_time: Some(timestamp(case.queued_at)),
-        queue_count: case.queued_times,
-        cancel_reason,
-        carrier: text(case.carrier.as_ref()),
-    }
-}
-
-impl From<&CaseView> for wire::Case {
-    fn from(view: &CaseView) -> Self {
-        case_to_wire(view.id, &view.case)
-    }
-}
-
-impl TryFrom<wire::Case> for CaseView {
-    type Error = FieldError;
-
-    fn try_from(case: wire::Case) -> Result<Self, FieldError> {
-        let since = || parse_time("state_time", case.state_time);
-        let stage = match wire::CaseState::try_from(case.state) {
-            Ok(wire::CaseState::Open) => Stage::Open,
-            Ok(wire::CaseState::Accepted) => Stage::Accepted { by: case.holder, at: since()? },
-            Ok(wire::CaseState::InProgress) => Stage::InProgress { by: case.holder, at: since()? },
-            Ok(wire::CaseState::Resolved) => Stage::Resolved { by: case.holder, at: since()? },
-            Ok(wire::CaseState::Cancelled) => {
-                Stage::Cancelled { by: case.holder, at: since()?, reason: case.cancel_reason }
-            }
-            Ok(wire::CaseState::Unspecified) | Err(_) => {
-                let rule = "must be OPEN, ACCEPTED, IN_PROGRESS, RESOLVED or CANCELLED";
-                return Err(FieldError::new("state", rule));
-            }
-        };
-        Ok(Self {
-            id: parse_case("case", &case.case)?,
-            case: Case {
-                customer: parse_customer("customer", &case.customer)?,
-                channel: parse_channel("channel", &case.channel)?,
-                brand: parse_optional("brand", &case.brand)?,
-                store: parse_optional("store", &case.store)?,
-                queue: parse_queue("queue", &case.queue)?,
-                priority: parse_priority("priority", &case.priority)?,
-                rule: case.rule,
-                opened_by: parse_id("opening_event", &case.opening_event)?,
-                carrier: parse_carrier("carrier", &case.carrier)?,
-                opened_at: parse_time("open_time", case.open_time)?,
-                queued_at: parse_time("queue_time", case.queue_time)?,
-                queued_times: case.queue_count,
-                stage,
-            },
-        })
-    }
-}
-
-fn parse_priority(field: &str, text: &str) -> Result<Priority, FieldError> {
-    match text {
-        "P1" => Ok(Priority::P1),
-        "P2" => Ok(Priority::P2),
-        "P3" => Ok(Priority::P3),
-        "P4" => Ok(Priority::P4),
-        _ => Err(FieldError::new(field, "must be P1, P2, P3 or P4")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_domain::configuration::Priority;
+    use mainstem_domain::routing::{Case, Details, Opener, Stage, Timing};
     use mainstem_domain::{At, CaseId, CustomerId};
 
     fn case() -> CaseView {
@@ -357,13 +433,15 @@ mod tests {
                 store: None,
                 queue: "repair".parse().unwrap(),
                 priority: Priority::P2,
-                rule: "menu".to_owned(),
-                opened_by: "e1".parse().unwrap(),
+                opener: Opener::Event { rule: "menu".to_owned(), event: "e1".parse().unwrap() },
+                details: Details::default(),
                 carrier: None,
                 opened_at: At::from_millis(1_500),
                 queued_at: At::from_millis(1_500),
                 queued_times: 1,
                 stage: Stage::Open,
+                timing: Timing::default(),
+                shared_serial: false,
             },
         }
     }
@@ -381,7 +459,7 @@ mod tests {
                 r#""queue":"repair","priority":"P2","rule":"menu","openingEvent":"e1","#,
                 r#""openTime":"1970-01-01T00:00:01.500+00:00","state":"CASE_STATE_OPEN","#,
                 r#""stateTime":"1970-01-01T00:00:01.500+00:00","#,
-                r#""queueTime":"1970-01-01T00:00:01.500+00:00","queueCount":1}}}}"#
+                r#""queueTime":"1970-01-01T00:00:01.500+00:00","queueCount":1,"timing":{{}}}}}}"#
             ),
             id, customer
         );
@@ -398,7 +476,9 @@ mod tests {
             Stage::Open,
             Stage::Accepted { by: by.clone(), at },
             Stage::InProgress { by: by.clone(), at },
+            Stage::Waiting { by: by.clone(), at },
             Stage::Resolved { by: by.clone(), at },
+            Stage::Closed { by: by.clone(), at, resolved_at: At::from_millis(8) },
             Stage::Cancelled { by, at, reason },
         ] {
             view.case.stage = stage;
@@ -422,6 +502,7 @@ mod tests {
         assert_eq!(path(|case| case.state = 0), "case.state");
         assert_eq!(path(|case| case.open_time = None), "case.open_time");
         assert_eq!(path(|case| case.queue_time = None), "case.queue_time");
+        assert_eq!(path(|case| case.timing = None), "case.timing");
         let error = decode(CASE_OPENED, b"{}").unwrap_err();
         assert_eq!(error.to_string(), "case: is missing");
     }

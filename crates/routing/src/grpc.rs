@@ -10,10 +10,16 @@ mainstem_runtime::grpc_face!(
     {
         get_case => "GetCase": GetCaseRequest -> GetCaseResponse,
         list_cases => "ListCases": ListCasesRequest -> ListCasesResponse,
+        open_case => "OpenCase": OpenCaseRequest -> OpenCaseResponse,
         accept_case => "AcceptCase": AcceptCaseRequest -> AcceptCaseResponse,
         claim_next => "ClaimNext": ClaimNextRequest -> ClaimNextResponse,
         start_case => "StartCase": StartCaseRequest -> StartCaseResponse,
+        wait_case => "WaitCase": WaitCaseRequest -> WaitCaseResponse,
         resolve_case => "ResolveCase": ResolveCaseRequest -> ResolveCaseResponse,
+        close_case => "CloseCase": CloseCaseRequest -> CloseCaseResponse,
+        reopen_case => "ReopenCase": ReopenCaseRequest -> ReopenCaseResponse,
+        transfer_case => "TransferCase": TransferCaseRequest -> TransferCaseResponse,
+        set_priority => "SetPriority": SetPriorityRequest -> SetPriorityResponse,
         cancel_case => "CancelCase": CancelCaseRequest -> CancelCaseResponse,
         requeue_case => "RequeueCase": RequeueCaseRequest -> RequeueCaseResponse,
     }

@@ -3,7 +3,7 @@
 //!
 //! | what it finds | what it does |
 //! |---|---|
-//! | a case was accepted or cancelled | takes its item off at once |
+//! | a case was accepted, cancelled or transferred, or has another priority | takes the item off that it had, at once; a new one comes from the ledger by itself |
 //! | an item whose case is not open, or not on that queue | takes it off |
 //! | an item of a case that nobody knows | takes it off when it stays so: its record may not count |
 //! | an open case without an item, queued more than 2 min ago | has it decided that it is queued again |
@@ -115,7 +115,9 @@ impl Keeper {
     async fn told(&mut self, kind: &str, body: &[u8]) {
         let Ok(
             Event::Accepted { id, queue, priority, .. }
-            | Event::Cancelled { id, queue, priority, .. },
+            | Event::Cancelled { id, queue, priority, .. }
+            | Event::Transferred { id, queue, priority, .. }
+            | Event::Prioritised { id, queue, priority, .. },
         ) = routing::decode(kind, body)
         else {
             return;

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
@@ -6,14 +7,15 @@ use mainstem_bus::{
     no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
+use mainstem_domain::configuration::Priority;
 use mainstem_domain::custody;
 use mainstem_domain::routing::{
-    Case, CaseView, Event, Input, REASON_AT_MOST, Routing, Stage, State,
+    Answer, Case, CaseView, Event, Input, NewCase, REASON_AT_MOST, Routing, Stage, State,
 };
 use mainstem_domain::{
-    CaseId, CustomerId, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
+    CaseId, CustomerId, IdError, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
 };
-use mainstem_proto::field::{parse_case, parse_customer, parse_queue};
+use mainstem_proto::field::{parse_case, parse_channel, parse_customer, parse_queue};
 use mainstem_proto::wire::{channel, routing as wire};
 use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
 use mainstem_runtime::erasure;
@@ -24,7 +26,13 @@ pub struct RoutingMachine;
 
 const READERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
 const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
+const COUNTERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator];
+const OPENERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
 const KEEPERS: &[Role] = &[Role::Operator, Role::Service];
+
+/// How long each of the details of a case may be, in characters, and how many photos it may have.
+const DETAIL_AT_MOST: usize = 500;
+const PHOTOS_AT_MOST: usize = 20;
 
 /// Cases on one page when the caller does not say, and at most.
 const PAGE: (usize, usize) = (50, 500);
@@ -35,14 +43,20 @@ impl Machine for RoutingMachine {
     const SERVICE: &'static str = "routing";
     const LEDGER: &'static str = topology::ROUTING;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
-    const SNAPSHOT_VERSION: u32 = 3;
+    const SNAPSHOT_VERSION: u32 = 4;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCase", endpoint: "get-case", roles: READERS },
         Method { name: "ListCases", endpoint: "list-cases", roles: READERS },
+        Method { name: "OpenCase", endpoint: "open-case", roles: OPENERS },
         Method { name: "AcceptCase", endpoint: "accept-case", roles: WORKERS },
         Method { name: "ClaimNext", endpoint: "claim-next", roles: WORKERS },
         Method { name: "StartCase", endpoint: "start-case", roles: WORKERS },
+        Method { name: "WaitCase", endpoint: "wait-case", roles: WORKERS },
         Method { name: "ResolveCase", endpoint: "resolve-case", roles: WORKERS },
+        Method { name: "CloseCase", endpoint: "close-case", roles: COUNTERS },
+        Method { name: "ReopenCase", endpoint: "reopen-case", roles: COUNTERS },
+        Method { name: "TransferCase", endpoint: "transfer-case", roles: WORKERS },
+        Method { name: "SetPriority", endpoint: "set-priority", roles: COUNTERS },
         Method { name: "CancelCase", endpoint: "cancel-case", roles: WORKERS },
         Method { name: "RequeueCase", endpoint: "requeue-case", roles: KEEPERS },
     ];
@@ -102,7 +116,15 @@ impl Machine for RoutingMachine {
             }
             Event::Accepted { customer, .. }
             | Event::Started { customer, .. }
+            | Event::Waits { customer, .. }
             | Event::Resolved { customer, .. }
+            | Event::Closed { customer, .. }
+            | Event::Reopened { customer, .. }
+            | Event::Transferred { customer, .. }
+            | Event::Prioritised { customer, .. }
+            | Event::Warned { customer, .. }
+            | Event::Escalated { customer, .. }
+            | Event::SerialShared { customer, .. }
             | Event::Cancelled { customer, .. } => {
                 (*customer, topology::case_subject(*customer), Vec::new())
             }
@@ -143,8 +165,11 @@ impl Machine for RoutingMachine {
         Some(Input::Custody(custody::Input::JobDone { job: job.to_owned(), counts }))
     }
 
-    fn answer(answer: &Option<CaseView>) -> String {
-        response(answer.as_ref())
+    fn answer(answer: &Answer) -> String {
+        let case = answer.case().map(wire::Case::from);
+        let existing = matches!(answer, Answer::Existing(_));
+        let response = wire::OpenCaseResponse { case, existing };
+        serde_json::to_string(&response).unwrap_or_default()
     }
 
     fn call(
@@ -160,6 +185,10 @@ impl Machine for RoutingMachine {
                 Ok(Call::Read(response(Some(&seen(state, caller, &request.case)?))))
             }
             "ListCases" => list(state, caller, &read_request(body)?),
+            "OpenCase" => {
+                let wish = wish(caller, read_request(body)?)?;
+                Ok(Call::Command(Input::Open(Box::new(wish))))
+            }
             "AcceptCase" => {
                 let request: wire::AcceptCaseRequest = read_request(body)?;
                 let case = seen(state, caller, &request.case)?.id;
@@ -181,14 +210,41 @@ impl Machine for RoutingMachine {
                 let case = seen(state, caller, &request.case)?.id;
                 Ok(Call::Command(Input::Start { case, by: caller.name.clone() }))
             }
+            "WaitCase" => {
+                let request: wire::WaitCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Wait { case, by: caller.name.clone() }))
+            }
+            "CloseCase" => {
+                let request: wire::CloseCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Close { case, by: caller.name.clone() }))
+            }
+            "ReopenCase" => {
+                let request: wire::ReopenCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                Ok(Call::Command(Input::Reopen { case, by: caller.name.clone() }))
+            }
+            "TransferCase" => {
+                let request: wire::TransferCaseRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                let to = parse_queue("queue", &request.queue)?;
+                let reason = reason(&request.reason)?;
+                let overrules = caller.role == Role::Operator;
+                let by = caller.name.clone();
+                Ok(Call::Command(Input::Transfer { case, to, by, overrules, reason }))
+            }
+            "SetPriority" => {
+                let request: wire::SetPriorityRequest = read_request(body)?;
+                let case = seen(state, caller, &request.case)?.id;
+                let priority = routing::parse_priority("priority", &request.priority)?;
+                let by = caller.name.clone();
+                Ok(Call::Command(Input::Prioritise { case, priority, by }))
+            }
             "CancelCase" => {
                 let request: wire::CancelCaseRequest = read_request(body)?;
                 let case = seen(state, caller, &request.case)?.id;
-                let reason = request.reason.trim().to_owned();
-                if reason.is_empty() || reason.chars().count() > REASON_AT_MOST {
-                    let rule = format!("must say why, in 1 to {REASON_AT_MOST} characters");
-                    return Err(Refusal::field("reason", rule));
-                }
+                let reason = reason(&request.reason)?;
                 let overrules = caller.role == Role::Operator;
                 let by = caller.name.clone();
                 Ok(Call::Command(Input::Cancel { case, by, overrules, reason }))
@@ -196,7 +252,7 @@ impl Machine for RoutingMachine {
             "RequeueCase" => {
                 let request: wire::RequeueCaseRequest = read_request(body)?;
                 let case = seen(state, caller, &request.case)?.id;
-                Ok(Call::Command(Input::Requeue { case }))
+                Ok(Call::Command(Input::Requeue { case, by: caller.name.clone() }))
             }
             erasure::UNREPORTED => Ok(Call::Read(erasure::unreported(state.custody()))),
             erasure::CONFIRM => {
@@ -209,6 +265,74 @@ impl Machine for RoutingMachine {
 
 fn unreadable(error: impl std::fmt::Display) -> Unreadable {
     Unreadable(error.to_string())
+}
+
+/// Why somebody does what has to be accounted for.
+fn reason(given: &str) -> Result<String, Refusal> {
+    let reason = given.trim().to_owned();
+    if reason.is_empty() || reason.chars().count() > REASON_AT_MOST {
+        let rule = format!("must say why, in 1 to {REASON_AT_MOST} characters");
+        return Err(Refusal::field("reason", rule));
+    }
+    Ok(reason)
+}
+
+/// What is read of a text that may be left out.
+fn given<T>(
+    text: &str,
+    read: impl FnOnce(&str) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
+}
+
+fn id<T: FromStr<Err = IdError>>(field: &str, text: &str) -> Result<T, Refusal> {
+    text.parse().map_err(|error: IdError| Refusal::field(field, error.rule))
+}
+
+/// A case as the caller asks for it, in the caller's scope.
+fn wish(caller: &Caller, request: wire::OpenCaseRequest) -> Result<NewCase, Refusal> {
+    let details = routing::details_from(request.details.unwrap_or_default());
+    let texts = [
+        ("product", &details.product),
+        ("serial", &details.serial),
+        ("purchase", &details.purchase),
+        ("warranty", &details.warranty),
+        ("symptom", &details.symptom),
+        ("reference", &details.reference),
+    ];
+    let photos = details.photos.iter().map(|photo| ("photos", photo));
+    for (field, text) in texts.into_iter().chain(photos) {
+        if text.chars().count() > DETAIL_AT_MOST {
+            let rule = format!("must be at most {DETAIL_AT_MOST} characters");
+            return Err(Refusal::field(&format!("details.{field}"), rule));
+        }
+    }
+    if details.photos.len() > PHOTOS_AT_MOST {
+        let rule = format!("must be at most {PHOTOS_AT_MOST}");
+        return Err(Refusal::field("details.photos", rule));
+    }
+    let priority = match request.priority.as_str() {
+        "" => Priority::default(),
+        text => routing::parse_priority("priority", text)?,
+    };
+    let wish = NewCase {
+        customer: parse_customer("customer", &request.customer)?,
+        channel: given(&request.channel, |text| Ok(parse_channel("channel", text)?))?,
+        brand: given(&request.brand, |text| id("brand", text))?,
+        store: given(&request.store, |text| id("store", text))?,
+        queue: parse_queue("queue", &request.queue)?,
+        priority,
+        details,
+        by: caller.name.clone(),
+    };
+    if caller.reaches(wish.store.as_ref(), Some(&wish.queue), wish.brand.as_ref()) {
+        return Ok(wish);
+    }
+    Err(Refusal::new(
+        RefusalCode::PermissionDenied,
+        "OUT_OF_SCOPE",
+        "neither the store nor the queue nor the brand is among the caller's",
+    ))
 }
 
 /// Whose records are whose: under the customer's cases, or nobody's.
@@ -237,6 +361,7 @@ fn offer(id: CaseId, case: &Case) -> Vec<(&'static str, String)> {
     let mut headers = place(case);
     headers.push(("Case-Id", id.to_string()));
     headers.push(("Priority", case.priority.to_string()));
+    headers.extend(case.timing.due_at.map(|due| ("Due-At", due.to_string())));
     headers.extend(case.store.as_ref().map(|store| ("Store", store.to_string())));
     headers.extend(case.brand.as_ref().map(|brand| ("Brand", brand.to_string())));
     headers
@@ -290,10 +415,14 @@ fn list(
             && reaches(caller, case)
     };
     let unfinished = match request.state() {
-        wire::CaseState::Open | wire::CaseState::Accepted | wire::CaseState::InProgress => true,
-        wire::CaseState::Unspecified | wire::CaseState::Resolved | wire::CaseState::Cancelled => {
-            false
-        }
+        wire::CaseState::Open
+        | wire::CaseState::Accepted
+        | wire::CaseState::InProgress
+        | wire::CaseState::WaitingCustomer => true,
+        wire::CaseState::Unspecified
+        | wire::CaseState::Resolved
+        | wire::CaseState::Closed
+        | wire::CaseState::Cancelled => false,
     };
     let found: Box<dyn Iterator<Item = (&CaseId, &Case)>> = if unfinished {
         Box::new(state.unfinished_after(after))
@@ -331,12 +460,14 @@ fn state_of(case: &Case) -> wire::CaseState {
         Stage::Open => wire::CaseState::Open,
         Stage::Accepted { .. } => wire::CaseState::Accepted,
         Stage::InProgress { .. } => wire::CaseState::InProgress,
+        Stage::Waiting { .. } => wire::CaseState::WaitingCustomer,
         Stage::Resolved { .. } => wire::CaseState::Resolved,
+        Stage::Closed { .. } => wire::CaseState::Closed,
         Stage::Cancelled { .. } => wire::CaseState::Cancelled,
     }
 }
 
-/// Every method about one case answers with `{"case": …}`; a claim that found none with `{}`.
+/// Every method about one case answers with `{"case": …}`.
 fn response(view: Option<&CaseView>) -> String {
     let case = view.map(wire::Case::from);
     serde_json::to_string(&wire::GetCaseResponse { case }).unwrap_or_default()
@@ -345,7 +476,7 @@ fn response(view: Option<&CaseView>) -> String {
 #[cfg(test)]
 mod tests {
     use mainstem_domain::access::Scope;
-    use mainstem_domain::configuration::Priority;
+    use mainstem_domain::routing::{Details, Opener, Timing};
     use mainstem_domain::{At, Decider as _};
     use serde_json::{Value, json};
 
@@ -359,13 +490,15 @@ mod tests {
             store: None,
             queue: "repair".parse().unwrap(),
             priority: Priority::P2,
-            rule: "menu".to_owned(),
-            opened_by: "e1".parse().unwrap(),
+            opener: Opener::Event { rule: "menu".to_owned(), event: "e1".parse().unwrap() },
+            details: Details::default(),
             carrier: None,
             opened_at: At::default(),
             queued_at: At::default(),
             queued_times: 1,
             stage: Stage::Open,
+            timing: Timing { due_at: Some(At::from_millis(1_500)), ..Timing::default() },
+            shared_serial: false,
         }
     }
 
@@ -388,6 +521,30 @@ mod tests {
         assert!(matches!(claim("repair"), Ok(Input::Claim { .. })));
         assert_eq!(claim("parts").unwrap_err().reason, "OUT_OF_SCOPE");
         assert_eq!(claim("").unwrap_err().violations[0].field, "queue");
+    }
+
+    #[test]
+    fn staff_open_a_case_within_their_scope_and_limits() {
+        let open = |change: &dyn Fn(&mut Value)| {
+            let customer = CustomerId::derive("1");
+            let mut body = json!({
+                "customer": customer.as_str(), "queue": "repair", "details": {"serial": "sn-1"},
+            });
+            change(&mut body);
+            ask(Role::Unit, "OpenCase", &body)
+        };
+        let Ok(Input::Open(wish)) = open(&|_| {}) else { panic!("a unit opens on its queue") };
+        assert_eq!((wish.priority, wish.details.serial.as_str()), (Priority::P3, "sn-1"));
+        let refused = |change: &dyn Fn(&mut Value)| open(change).unwrap_err();
+        assert_eq!(refused(&|body| body["queue"] = "parts".into()).reason, "OUT_OF_SCOPE");
+        let field = |change: &dyn Fn(&mut Value)| refused(change).violations[0].field.clone();
+        assert_eq!(field(&|body| body["customer"] = "x".into()), "customer");
+        assert_eq!(field(&|body| body["priority"] = "P5".into()), "priority");
+        let long = "x".repeat(DETAIL_AT_MOST + 1);
+        let symptom = field(&|body| body["details"]["symptom"] = long.as_str().into());
+        assert_eq!(symptom, "details.symptom");
+        let many = vec!["x"; PHOTOS_AT_MOST + 1];
+        assert_eq!(field(&|body| body["details"]["photos"] = json!(many)), "details.photos");
     }
 
     #[test]
@@ -444,6 +601,6 @@ mod tests {
         };
         assert_eq!(header("Case-Id"), Some(CaseId::derive("1").as_str()));
         assert_eq!((header("Priority"), header("Brand")), (Some("P2"), Some("aurora")));
-        assert_eq!(header("Store"), None);
+        assert_eq!((header("Store"), header("Due-At")), (None, Some("1970-01-01T00:00:01.500Z")));
     }
 }

@@ -45,11 +45,13 @@ pub(super) fn example() -> Vec<tree::File> {
     }
     files!(
         "brands.yaml",
+        "calendars.yaml",
         "channels.yaml",
         "queues.yaml",
         "rules.yaml",
         "stores.yaml",
-        "templates.yaml"
+        "templates.yaml",
+        "units.yaml"
     )
     .map(|(name, text)| (format!("deploy/example/{name}"), text.to_owned()))
     .into()

@@ -316,7 +316,15 @@ impl Tally {
             routing::Event::Resolved { .. } => self.report.cases_resolved += 1,
             routing::Event::Accepted { .. }
             | routing::Event::Started { .. }
+            | routing::Event::Waits { .. }
+            | routing::Event::Closed { .. }
+            | routing::Event::Reopened { .. }
             | routing::Event::Cancelled { .. }
+            | routing::Event::Transferred { .. }
+            | routing::Event::Prioritised { .. }
+            | routing::Event::Warned { .. }
+            | routing::Event::Escalated { .. }
+            | routing::Event::SerialShared { .. }
             | routing::Event::Moved { .. }
             | routing::Event::PurchaseNoted { .. }
             | routing::Event::MessageRequested(_)

@@ -22,10 +22,10 @@ impl fmt::Display for Problem {
 
 /// What was found up to now.
 #[derive(Default)]
-struct Findings(Vec<Problem>);
+pub(super) struct Findings(Vec<Problem>);
 
 impl Findings {
-    fn add(&mut self, path: impl Into<String>, description: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, description: impl Into<String>) {
         self.0.push(Problem { path: path.into(), description: description.into() });
     }
 }
@@ -37,6 +37,8 @@ impl Configuration {
         let mut findings = Findings::default();
         self.lint_channels(&mut findings);
         self.lint_entry(&mut findings);
+        self.lint_calendars(&mut findings);
+        self.lint_units(&mut findings);
         for index in 0..self.rules.len() {
             self.lint_rule(index, &mut findings);
         }

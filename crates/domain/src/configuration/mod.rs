@@ -3,9 +3,11 @@
 //! A configuration is one value with one digest. All services lint it, then all take it; every
 //! decision names the digest it was taken under.
 
+mod calendar;
 mod condition;
 mod directory;
 mod lint;
+mod lint_units;
 
 use std::collections::BTreeMap;
 
@@ -13,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Rules;
 use crate::person::ChannelEvent;
-use crate::{BrandId, ChannelId, QueueId, StoreId};
+use crate::{BrandId, CalendarId, ChannelId, QueueId, StoreId, UnitId};
 
+pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
 pub use condition::parameter;
 pub use condition::{Condition, ConditionError, Facts};
 use directory::is_default;
@@ -36,6 +39,12 @@ pub struct Configuration {
     pub entry: Option<Entry>,
     /// The back-office queues.
     pub queues: BTreeMap<QueueId, Queue>,
+    /// When units work.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub calendars: BTreeMap<CalendarId, Calendar>,
+    /// Who serves the queues. The cases of a queue that no unit serves are never late.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<UnitId, Unit>,
     /// Who is who.
     #[serde(skip_serializing_if = "is_default")]
     pub identity: Rules,
@@ -96,6 +105,15 @@ pub const CASE_RESOLVED: &str = "case-resolved";
 /// The template that tells a customer that a case is cancelled. Without it, nobody is told.
 pub const CASE_CANCELLED: &str = "case-cancelled";
 
+/// The template that tells a customer that staff opened a case. Without it, nobody is told.
+pub const CASE_OPENED: &str = "case-opened";
+
+/// The template that tells a customer that a case waits for them. Without it, nobody is told.
+pub const CASE_WAITING: &str = "case-waiting";
+
+/// The template that tells a customer that a case is worked on again. Without it, nobody is told.
+pub const CASE_REOPENED: &str = "case-reopened";
+
 /// The template with which a retired account shows the way to the single entry.
 pub const MOVED: &str = "moved";
 
@@ -106,6 +124,12 @@ impl Configuration {
         let kind = self.channels.get(&event.channel).map_or(ChannelKind::Line, |c| c.kind);
         let facts = Facts { event, kind };
         self.rules.iter().find(|rule| rule.when.holds(facts) == Ok(true))
+    }
+
+    /// The unit that serves a queue, if one does.
+    #[must_use]
+    pub fn unit_of(&self, queue: &QueueId) -> Option<(&UnitId, &Unit)> {
+        self.units.iter().find(|(_, unit)| unit.queues.contains(queue))
     }
 
     /// How a channel is run now.

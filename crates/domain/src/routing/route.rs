@@ -1,11 +1,13 @@
 //! What an event of a customer leads to.
 
-use super::case::{Case, Stage};
-use super::state::{Purchase, State, key};
-use super::{Event, MessageRequest};
+use super::case::{Case, Details, Opener, Stage};
+use super::clock::Timing;
+use super::event::{Event, MessageRequest};
+use super::open::{Key, new_id};
+use super::state::{Purchase, State};
 use crate::configuration::{Configuration, MOVED, Mode, parameter};
 use crate::person::{Act, Carrier, ChannelEvent, ReplyRight};
-use crate::{At, BrandId, CaseId, CustomerId};
+use crate::{At, BrandId, CustomerId};
 
 pub(super) fn route(
     state: &State,
@@ -28,17 +30,19 @@ pub(super) fn route(
             store: event.store.clone(),
             queue: open.queue.clone(),
             priority: open.priority,
-            rule: rule.name.clone(),
-            opened_by: event.id.clone(),
+            opener: Opener::Event { rule: rule.name.clone(), event: event.id.clone() },
+            details: Details::default(),
             carrier,
             opened_at: at,
             queued_at: at,
             queued_times: 1,
             stage: Stage::Open,
+            timing: Timing::default().running(configuration, &open.queue, open.priority, at),
+            shared_serial: false,
         };
-        about = state.wanted(&key(&case));
+        about = state.same(&Key::of(&case), at);
         if about.is_none() {
-            let id = new_id(state, event);
+            let id = new_id(state, &format!("{}/{}", event.channel, event.id));
             about = Some(id);
             events.push(Event::Opened { id, case: case.clone() });
             events.push(Event::Queued { id, case });
@@ -94,16 +98,4 @@ fn purchase(state: &State, customer: CustomerId, event: &ChannelEvent, at: At) -
         .purchase(customer)
         .is_none_or(|known| known.brand != purchase.brand && known.at <= purchase.at);
     news.then_some(Event::PurchaseNoted { customer, purchase })
-}
-
-/// Made of the event, so that the same event has the same case wherever it is decided. A source
-/// may use an event's id again after a long while; no case is overwritten then.
-fn new_id(state: &State, event: &ChannelEvent) -> CaseId {
-    let mut origin = format!("{}/{}", event.channel, event.id);
-    let mut id = CaseId::derive(&origin);
-    while state.is_used(id) {
-        origin.push('+');
-        id = CaseId::derive(&origin);
-    }
-    id
 }

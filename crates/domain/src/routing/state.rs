@@ -6,14 +6,12 @@ use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use super::case::{Case, CaseView, Stage};
+use super::open::{Key, REPEATED_WITHIN};
+use super::serial::Serial;
 use crate::configuration::Priority;
 use crate::custody::Custody;
 use crate::person::Carrier;
-use crate::{At, BrandId, CaseId, CustomerId, QueueId, Refusal};
-
-/// Two wishes with the same key are about the same case while it is not finished: the customer,
-/// the brand, and the rule that the menu choice leads to.
-pub(super) type Key = (CustomerId, Option<BrandId>, String);
+use crate::{At, BrandId, CaseId, CustomerId, QueueId, Refusal, RefusalCode};
 
 /// What routing remembers.
 ///
@@ -23,14 +21,20 @@ pub(super) type Key = (CustomerId, Option<BrandId>, String);
 pub struct State {
     cases: OrdMap<CaseId, Case>,
     by_customer: OrdMap<CustomerId, OrdSet<CaseId>>,
-    /// Neither resolved nor cancelled.
+    /// Neither resolved nor closed nor cancelled.
     unfinished: OrdSet<CaseId>,
-    /// The same by what they are about. After a merge there can be two.
-    wanted: OrdMap<Key, OrdSet<CaseId>>,
+    /// Neither closed nor cancelled, by what they are about, the oldest first.
+    wanted: OrdMap<Key, OrdSet<(At, CaseId)>>,
+    /// Those of them that have a serial number, whoever's they are.
+    machines: OrdMap<(Option<BrandId>, Serial), OrdSet<CaseId>>,
+    /// When something is to become of a case by itself.
+    deadlines: OrdSet<(At, CaseId)>,
     /// Open, in the order in which they are served: by priority, then by age.
     on_offer: OrdMap<QueueId, OrdSet<(Priority, At, CaseId)>>,
     /// By what they hang on, the last one last.
     purchases: OrdMap<CustomerId, Vector<Purchase>>,
+    /// Aliases, and whose they became.
+    absorbed: OrdMap<CustomerId, CustomerId>,
     pub(super) custody: Custody,
 }
 
@@ -60,7 +64,7 @@ impl State {
         self.cases.range((after.map_or(Unbounded, Excluded), Unbounded))
     }
 
-    /// The same, but only those that are neither resolved nor cancelled.
+    /// The same, but only those that somebody still has to do.
     pub fn unfinished_after(
         &self,
         after: Option<CaseId>,
@@ -121,6 +125,7 @@ impl State {
             self.take(id);
         }
         self.forget_all_purchases(customer);
+        self.absorbed.remove(&customer);
     }
 
     pub(super) fn known(&self, id: CaseId) -> Result<CaseView, Refusal> {
@@ -131,14 +136,73 @@ impl State {
         self.cases.contains_key(&id)
     }
 
-    /// A case that is about the same, and not finished.
-    pub(super) fn wanted(&self, key: &Key) -> Option<CaseId> {
-        self.wanted.get(key).and_then(OrdSet::get_min).copied()
+    /// A case that is about the same; see [`REPEATED_WITHIN`].
+    pub(super) fn same(&self, key: &Key, at: At) -> Option<CaseId> {
+        let known = self.wanted.get(key)?;
+        let (_, id) = match key {
+            Key::Serial(..) => known.get_min(),
+            Key::Rule(..) | Key::Counter(..) => known
+                .iter()
+                .rev()
+                .take_while(|(opened_at, _)| at.since(*opened_at) < REPEATED_WITHIN)
+                .find(|(_, id)| self.unfinished.contains(id)),
+        }?;
+        Some(*id)
     }
 
-    /// Whether anything is remembered of a customer.
-    pub(super) fn knows(&self, customer: CustomerId) -> bool {
-        self.by_customer.contains_key(&customer) || self.purchases.contains_key(&customer)
+    /// Cases of other customers about the same machine that are not over.
+    pub(super) fn strangers(&self, case: &Case) -> Vec<CaseView> {
+        let machine = case.serial().map(|serial| (case.brand.clone(), serial));
+        let same = machine.and_then(|machine| self.machines.get(&machine)).into_iter().flatten();
+        let same = same.filter_map(|id| self.case(*id));
+        same.filter(|view| view.case.customer != case.customer).collect()
+    }
+
+    /// Refuses to reopen a closed case when a newer one is about the same machine.
+    pub(super) fn not_replaced(&self, view: &CaseView) -> Result<(), Refusal> {
+        let key = Key::of(&view.case);
+        let known = self.wanted.get(&key).filter(|_| matches!(key, Key::Serial(..)));
+        let other = known.into_iter().flatten().find(|(_, id)| *id != view.id);
+        other.map_or(Ok(()), |(_, other)| {
+            Err(Refusal::new(
+                RefusalCode::FailedPrecondition,
+                "CASE_REPLACED",
+                format!("case {other} is about the same machine as {}; go on with that", view.id),
+            )
+            .with("case", other))
+        })
+    }
+
+    /// Whose an id is now.
+    #[must_use]
+    pub fn current(&self, customer: CustomerId) -> CustomerId {
+        let mut current = customer;
+        // A circle cannot be, and must not hang anybody if it is.
+        for _ in 0..=self.absorbed.len() {
+            match self.absorbed.get(&current) {
+                Some(survivor) => current = *survivor,
+                None => break,
+            }
+        }
+        current
+    }
+
+    /// A piece of a customer who was taken apart stands for itself, and its aliases for it.
+    pub(super) fn divide_aliases(&mut self, piece: CustomerId, aliases: &[CustomerId]) {
+        self.absorbed.remove(&piece);
+        for alias in aliases.iter().filter(|alias| **alias != piece) {
+            self.absorbed.insert(*alias, piece);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<At> {
+        self.deadlines.get_min().map(|(at, _)| *at)
+    }
+
+    /// Cases whose deadline has come by `at`, the earliest first.
+    pub(super) fn due_until(&self, at: At) -> impl Iterator<Item = CaseView> {
+        let come = self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= at);
+        come.filter_map(|(_, id)| self.case(*id))
     }
 
     pub(super) fn put(&mut self, id: CaseId, case: Case) {
@@ -146,8 +210,15 @@ impl State {
         self.by_customer.entry(case.customer).or_default().insert(id);
         if !case.stage.is_finished() {
             self.unfinished.insert(id);
-            self.wanted.entry(key(&case)).or_default().insert(id);
         }
+        if !case.stage.is_over() {
+            self.wanted.entry(Key::of(&case)).or_default().insert((case.opened_at, id));
+            if let Some(serial) = case.serial() {
+                let machine = (case.brand.clone(), serial);
+                self.machines.entry(machine).or_default().insert(id);
+            }
+        }
+        self.deadlines.extend(case.deadline().map(|at| (at, id)));
         if case.stage == Stage::Open {
             self.on_offer.entry(case.queue.clone()).or_default().insert(place(id, &case));
         }
@@ -158,7 +229,15 @@ impl State {
         let case = self.cases.remove(&id)?;
         remove(&mut self.by_customer, &case.customer, &id);
         self.unfinished.remove(&id);
-        remove(&mut self.wanted, &key(&case), &id);
+        if !case.stage.is_over() {
+            remove(&mut self.wanted, &Key::of(&case), &(case.opened_at, id));
+            if let Some(serial) = case.serial() {
+                remove(&mut self.machines, &(case.brand.clone(), serial), &id);
+            }
+        }
+        if let Some(at) = case.deadline() {
+            self.deadlines.remove(&(at, id));
+        }
         remove(&mut self.on_offer, &case.queue, &place(id, &case));
         Some(case)
     }
@@ -181,6 +260,8 @@ impl State {
     /// Everything of one customer becomes the other's; of two purchases that hang on the same the
     /// newer stays.
     pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId) {
+        self.absorbed.remove(&to);
+        self.absorbed.insert(from, to);
         for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
             self.change(id, |case| case.customer = to);
         }
@@ -195,11 +276,6 @@ impl State {
             }
         }
     }
-}
-
-/// What a case is about.
-pub(super) fn key(case: &Case) -> Key {
-    (case.customer, case.brand.clone(), case.rule.clone())
 }
 
 fn place(id: CaseId, case: &Case) -> (Priority, At, CaseId) {

@@ -35,7 +35,15 @@ impl Service for TheRouting {
             | Event::CaseRestated { case, .. } => Some(case.customer),
             Event::Accepted { customer, .. }
             | Event::Started { customer, .. }
+            | Event::Waits { customer, .. }
             | Event::Resolved { customer, .. }
+            | Event::Closed { customer, .. }
+            | Event::Reopened { customer, .. }
+            | Event::Transferred { customer, .. }
+            | Event::Prioritised { customer, .. }
+            | Event::Warned { customer, .. }
+            | Event::Escalated { customer, .. }
+            | Event::SerialShared { customer, .. }
             | Event::Cancelled { customer, .. }
             | Event::PurchaseNoted { customer, .. } => Some(*customer),
             Event::Moved { to, .. } => Some(*to),
@@ -63,7 +71,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         6 => (0..PEOPLE, 0..3_u8).prop_map(|(person, menu)| Op::Tap { person, menu }),
         3 => (0..PEOPLE, brand, 0..3_i64)
             .prop_map(|(person, brand, minutes_ago)| Op::Buy { person, brand, minutes_ago }),
-        5 => (0..8_usize, 0..4_u8).prop_map(|(case, what)| Op::Work { case, what }),
+        5 => (0..8_usize, 0..8_u8).prop_map(|(case, what)| Op::Work { case, what }),
         6 => change().prop_map(Op::Change),
     ];
     vec(op, 1..60)
@@ -72,7 +80,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 fn configuration() -> Configuration {
     serde_json::from_value(serde_json::json!({
         "brands": {"aurora": {"name": "Aurora"}, "borea": {"name": "Borea"}},
-        "queues": {"repair": {"name": "Repair"}},
+        "queues": {"repair": {"name": "Repair"}, "advice": {"name": "Advice"}},
         "rules": [
             {"name": "r0", "when": "event.menu == 'm0'", "open": {"queue": "repair"}, "reply": "hello"},
             {"name": "r1", "when": "event.menu == 'm1'", "open": {"queue": "repair", "priority": "P1"}},
@@ -121,7 +129,12 @@ fn run(world: &mut World<TheRouting>, op: &Op) {
         Op::Work { case, what } => {
             let Some((id, _)) = world.state.cases_after(None).nth(*case) else { return };
             let (case, by) = (*id, "unit/a".to_owned());
+            let (to, reason) = ("advice".parse().unwrap(), "not ours".to_owned());
             world.give(&match what {
+                4 => Input::Wait { case, by },
+                5 => Input::Transfer { case, to, by, overrules: true, reason },
+                6 => Input::Reopen { case, by },
+                7 => Input::Close { case, by },
                 0 => Input::Accept { case, by },
                 1 => Input::Start { case, by },
                 2 => Input::Resolve { case, by },

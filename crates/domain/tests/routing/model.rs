@@ -1,26 +1,137 @@
-//! The naive model: lists, searched from the start each time.
+//! The naive model: lists, searched from the start each time, and clocks reckoned anew from all that
+//! happened to a case.
 
-use mainstem_domain::configuration::{CASE_CANCELLED, CASE_RESOLVED, Configuration, MOVED, Mode};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mainstem_domain::configuration::{
+    CASE_CANCELLED, CASE_OPENED, CASE_REOPENED, CASE_RESOLVED, CASE_WAITING, Configuration, MOVED,
+    Mode,
+};
 use mainstem_domain::person::{Act, Business, ChannelEvent};
-use mainstem_domain::routing::{Case, CaseView, Input, Stage};
-use mainstem_domain::{At, BrandId, CaseId, CustomerId, QueueId};
+use mainstem_domain::routing::{
+    Answer, CLOSER, Case, CaseView, Clock, Details, Input, NewCase, Opener, Stage, Timing,
+};
+use mainstem_domain::{At, BrandId, CaseId, CustomerId, QueueId, UnitId, Wakeup};
 
-use super::world::brand;
+use super::world::{PRODUCTS, SERIALS, brand};
+
+const HALF_AN_HOUR: i64 = 30 * 60_000;
+const TWO_WEEKS: i64 = 14 * 24 * 60 * 60_000;
 
 /// What the naive model expects of one input.
 #[derive(Default)]
 pub(crate) struct Expected {
-    pub(crate) answer: Option<Result<Option<CaseView>, String>>,
+    pub(crate) answer: Option<Result<Answer, String>>,
     pub(crate) opened: usize,
     pub(crate) queued: usize,
     /// Templates, case and brand of what the customer is told.
     pub(crate) told: Option<(Vec<String>, Option<CaseId>, Option<BrandId>)>,
 }
 
+/// A case, and while which spans whose clock ran.
+#[derive(Clone)]
+pub(crate) struct Known {
+    id: CaseId,
+    case: Case,
+    spans: Vec<(Option<UnitId>, At, Option<At>)>,
+    warned: BTreeSet<Option<UnitId>>,
+    escalated: BTreeSet<Option<UnitId>>,
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct Model {
-    pub(crate) cases: Vec<CaseView>,
+    pub(crate) cases: Vec<Known>,
     pub(crate) bought: Vec<(CustomerId, BrandId, At)>,
+    pub(crate) merged: Vec<(CustomerId, CustomerId)>,
+}
+
+impl Known {
+    fn running(&self) -> bool {
+        self.spans.last().is_some_and(|(_, _, until)| until.is_none())
+    }
+
+    fn stops(&mut self, at: At) {
+        if let Some((_, _, until @ None)) = self.spans.last_mut() {
+            *until = Some(at);
+        }
+    }
+
+    fn runs(&mut self, configuration: &Configuration, at: At) {
+        self.stops(at);
+        let unit = configuration.unit_of(&self.case.queue).map(|(id, _)| id.clone());
+        self.spans.push((unit, at, None));
+    }
+
+    fn queued(&mut self, at: At) {
+        self.case.queued_at = at;
+        self.case.queued_times += 1;
+    }
+
+    /// When most of the time is up, and all of it.
+    fn promised(&self, configuration: &Configuration) -> (Option<At>, Option<At>) {
+        let Some((Some(unit), since, None)) = self.spans.last() else { return (None, None) };
+        let directory = &configuration.units[unit];
+        let calendar = &configuration.calendars[&directory.calendar];
+        let Some(given) = directory.due.get(&self.case.priority) else { return (None, None) };
+        let worked = self.worked(configuration, Some(unit));
+        let up = |hundredths: u32| {
+            let share = given.duration() * hundredths / 100;
+            calendar.after(*since, share.saturating_sub(worked))
+        };
+        (up(80), up(100))
+    }
+
+    fn worked(&self, configuration: &Configuration, unit: Option<&UnitId>) -> Duration {
+        let Some(unit) = unit else { return Duration::ZERO };
+        let calendar = &configuration.calendars[&configuration.units[unit].calendar];
+        let theirs = self.spans.iter().filter(|(whose, ..)| whose.as_ref() == Some(unit));
+        theirs.filter_map(|(_, from, until)| Some(calendar.open_between(*from, (*until)?))).sum()
+    }
+
+    pub(crate) fn view(&self, configuration: &Configuration) -> CaseView {
+        let mut units: Vec<Option<UnitId>> = Vec::new();
+        for (unit, ..) in &self.spans {
+            units.retain(|known| known != unit);
+            units.push(unit.clone());
+        }
+        let clocks = units.into_iter().map(|unit| {
+            let theirs = self.spans.iter().filter(|(whose, ..)| *whose == unit);
+            Clock {
+                ran: theirs.filter_map(|(_, from, until)| Some((*until)?.since(*from))).sum(),
+                worked: self.worked(configuration, unit.as_ref()),
+                warned: self.warned.contains(&unit),
+                escalated: self.escalated.contains(&unit),
+                unit,
+            }
+        });
+        let clocks: Vec<_> = clocks.collect();
+        let (warn_at, due_at) = self.promised(configuration);
+        let running = self.spans.last().filter(|(_, _, until)| until.is_none());
+        let timing = Timing {
+            running_since: running.map(|(_, since, _)| *since),
+            warn_at: warn_at.filter(|_| clocks.last().is_some_and(|clock| !clock.warned)),
+            due_at,
+            clocks,
+        };
+        CaseView { id: self.id, case: Case { timing, ..self.case.clone() } }
+    }
+}
+
+fn serial(case: &Case) -> Option<&'static str> {
+    SERIALS.iter().find(|(written, _)| *written == case.details.serial).unwrap().1
+}
+
+fn product(details: &Details) -> &'static str {
+    PRODUCTS.iter().find(|(written, _)| *written == details.product).unwrap().1
+}
+
+fn over(stage: &Stage) -> bool {
+    ["closed", "cancelled"].contains(&stage.name())
+}
+
+fn finished(stage: &Stage) -> bool {
+    over(stage) || stage.name() == "resolved"
 }
 
 impl Model {
@@ -28,79 +139,150 @@ impl Model {
         self.bought.iter().find(|(whose, ..)| *whose == customer)
     }
 
-    pub(crate) fn buys(&mut self, customer: CustomerId, brand: BrandId, at: At) {
+    fn buys(&mut self, customer: CustomerId, brand: BrandId, at: At) {
         self.bought.retain(|(whose, ..)| *whose != customer);
         self.bought.push((customer, brand, at));
     }
 
-    pub(crate) fn next_on(&self, queue: &QueueId) -> Option<CaseView> {
+    pub(crate) fn next_on(&self, queue: &QueueId) -> Option<&Known> {
         let open = self
             .cases
             .iter()
-            .filter(|view| view.case.queue == *queue && view.case.stage == Stage::Open);
-        open.min_by_key(|view| (view.case.priority, view.case.opened_at, view.id)).cloned()
+            .filter(|known| known.case.queue == *queue && known.case.stage == Stage::Open);
+        open.min_by_key(|known| (known.case.priority, known.case.opened_at, known.id))
     }
 
-    /// Changes a stage by the table in the head of the module, or says why not.
-    pub(crate) fn step(
+    /// The table of `Stage`, line by line.
+    #[expect(clippy::too_many_lines, reason = "it is the whole table")]
+    fn step(
         &mut self,
+        configuration: &Configuration,
         id: CaseId,
         input: &Input,
         at: At,
-    ) -> Result<Option<CaseView>, String> {
-        let Some(view) = self.cases.iter_mut().find(|view| view.id == id) else {
+    ) -> Result<(bool, &Known), String> {
+        let others = self.cases.clone();
+        let Some(known) = self.cases.iter_mut().find(|known| known.id == id) else {
             return Err("NOT_FOUND".to_owned());
         };
-        let stage = view.case.stage.clone();
-        let taken = |by: &str| match &stage {
-            Stage::Accepted { by: holder, .. } | Stage::InProgress { by: holder, .. } => {
-                holder != by
-            }
-            Stage::Open | Stage::Resolved { .. } | Stage::Cancelled { .. } => false,
+        let stage = known.case.stage.clone();
+        let (method, by) = match input {
+            Input::Accept { by, .. } | Input::Claim { by, .. } => ("accept", by),
+            Input::Start { by, .. } => ("start", by),
+            Input::Wait { by, .. } => ("wait", by),
+            Input::Resolve { by, .. } => ("resolve", by),
+            Input::Close { by, .. } => ("close", by),
+            Input::Reopen { by, .. } => ("reopen", by),
+            Input::Cancel { by, .. } => ("cancel", by),
+            Input::Transfer { by, .. } => ("transfer", by),
+            Input::Prioritise { by, .. } => ("prioritise", by),
+            Input::Requeue { by, .. } => ("requeue", by),
+            _ => panic!("{input:?} is no step"),
         };
-        let why_not = match &stage {
-            Stage::Open => "CASE_NOT_ACCEPTED",
-            Stage::Accepted { .. } | Stage::InProgress { .. } => "CASE_TAKEN",
-            Stage::Resolved { .. } => "CASE_RESOLVED",
-            Stage::Cancelled { .. } => "CASE_CANCELLED",
+        let overrules = match input {
+            Input::Cancel { overrules, .. } | Input::Transfer { overrules, .. } => *overrules,
+            Input::Prioritise { .. } => true,
+            _ => false,
         };
-        let name = stage.name();
-        let next = match input {
-            Input::Accept { by, .. } | Input::Claim { by, .. } if !taken(by) => match name {
-                "open" => Some(Stage::Accepted { by: by.clone(), at }),
-                "accepted" | "in progress" => None,
-                _ => return Err(why_not.to_owned()),
-            },
-            Input::Start { by, .. } if !taken(by) => match name {
-                "accepted" => Some(Stage::InProgress { by: by.clone(), at }),
-                "in progress" => None,
-                _ => return Err(why_not.to_owned()),
-            },
-            Input::Resolve { by, .. } if !taken(by) => match name {
-                "accepted" | "in progress" => Some(Stage::Resolved { by: by.clone(), at }),
-                "resolved" => None,
-                _ => return Err(why_not.to_owned()),
-            },
-            Input::Cancel { by, overrules, reason, .. } if *overrules || !taken(by) => match name {
-                "cancelled" => None,
-                "resolved" => return Err(why_not.to_owned()),
-                _ => Some(Stage::Cancelled { by: by.clone(), at, reason: reason.clone() }),
-            },
-            Input::Accept { .. }
-            | Input::Claim { .. }
-            | Input::Start { .. }
-            | Input::Resolve { .. }
-            | Input::Cancel { .. }
-            | Input::Requeue { .. }
-            | Input::Channel { .. }
-            | Input::Merged { .. }
-            | Input::Custody(_)
-            | Input::Wakeup(_) => return Err(why_not.to_owned()),
+        let anothers = stage.holder().is_some_and(|holder| holder != by);
+        let why_not = match stage.name() {
+            "open" => "CASE_NOT_ACCEPTED",
+            "resolved" => "CASE_RESOLVED",
+            "closed" => "CASE_CLOSED",
+            "cancelled" => "CASE_CANCELLED",
+            _ if anothers => "CASE_TAKEN",
+            _ => "CASE_NOT_THERE",
         };
-        if let Some(next) = next {
-            view.case.stage = next;
+        if let Input::Transfer { to, .. } = input
+            && !configuration.queues.contains_key(to)
+        {
+            return Err("NOT_FOUND".to_owned());
         }
-        Ok(Some(view.clone()))
+        if anothers && !overrules {
+            return Err(why_not.to_owned());
+        }
+        let held = by.clone();
+        let next = match (method, stage.name()) {
+            ("accept", "open") => Stage::Accepted { by: held, at },
+            ("accept", "accepted" | "in progress" | "waiting for the customer")
+            | ("start", "in progress")
+            | ("wait", "waiting for the customer")
+            | ("resolve", "resolved")
+            | ("close", "closed")
+            | ("cancel", "cancelled") => return Ok((false, known)),
+            ("start", "accepted" | "waiting for the customer") => {
+                Stage::InProgress { by: held, at }
+            }
+            ("wait", "in progress") => Stage::Waiting { by: held, at },
+            ("resolve", "accepted" | "in progress" | "waiting for the customer") => {
+                Stage::Resolved { by: held, at }
+            }
+            ("close", "resolved") => {
+                let Stage::Resolved { at: resolved_at, .. } = stage else { unreachable!() };
+                Stage::Closed { by: held, at, resolved_at }
+            }
+            ("reopen", "resolved" | "closed") => {
+                let (Stage::Resolved { at: done, .. } | Stage::Closed { resolved_at: done, .. }) =
+                    stage
+                else {
+                    unreachable!()
+                };
+                if at.as_millis() - done.as_millis() >= TWO_WEEKS {
+                    return Err(why_not.to_owned());
+                }
+                let replaced = others.iter().any(|other| {
+                    other.id != id
+                        && serial(&known.case).is_some()
+                        && serial(&other.case) == serial(&known.case)
+                        && other.case.customer == known.case.customer
+                        && other.case.brand == known.case.brand
+                        && !over(&other.case.stage)
+                });
+                if replaced {
+                    return Err("CASE_REPLACED".to_owned());
+                }
+                Stage::Open
+            }
+            ("cancel", name) if name != "closed" => {
+                let Input::Cancel { reason, .. } = input else { unreachable!() };
+                Stage::Cancelled { by: held, at, reason: reason.clone() }
+            }
+            ("transfer", name) if !["resolved", "closed", "cancelled"].contains(&name) => {
+                let Input::Transfer { to, .. } = input else { unreachable!() };
+                if *to == known.case.queue {
+                    return Ok((false, known));
+                }
+                known.case.queue = to.clone();
+                Stage::Open
+            }
+            ("prioritise", name) if !["resolved", "closed", "cancelled"].contains(&name) => {
+                let Input::Prioritise { priority, .. } = input else { unreachable!() };
+                if *priority == known.case.priority {
+                    return Ok((false, known));
+                }
+                known.case.priority = *priority;
+                stage.clone()
+            }
+            ("requeue", "open") if at.as_millis() - known.case.queued_at.as_millis() < 120_000 => {
+                return Err("CASE_QUEUED_RECENTLY".to_owned());
+            }
+            ("requeue", "open") => Stage::Open,
+            _ => return Err(why_not.to_owned()),
+        };
+        known.case.stage = next;
+        match known.case.stage.name() {
+            "open" | "accepted" | "in progress" => {
+                let anew = ["transfer", "prioritise"].contains(&method) || !known.running();
+                if anew {
+                    known.runs(configuration, at);
+                }
+            }
+            _ => known.stops(at),
+        }
+        if known.case.stage == Stage::Open {
+            known.queued(at);
+        }
+        Ok((true, known))
     }
 
     pub(crate) fn input(
@@ -114,9 +296,10 @@ impl Model {
                 self.channel(configuration, *customer, event, address.is_some(), at)
             }
             Input::Merged { survivor, absorbed } => {
-                for view in &mut self.cases {
-                    if view.case.customer == *absorbed {
-                        view.case.customer = *survivor;
+                self.merged.push((*absorbed, *survivor));
+                for known in &mut self.cases {
+                    if known.case.customer == *absorbed {
+                        known.case.customer = *survivor;
                     }
                 }
                 let moved = self.bought(*absorbed).cloned();
@@ -128,58 +311,164 @@ impl Model {
                 }
                 Expected::default()
             }
+            Input::Open(wish) => self.open(configuration, wish, at),
             Input::Claim { queue, .. } => {
-                let answer = match self.next_on(queue) {
-                    Some(next) => self.step(next.id, input, at),
-                    None if configuration.queues.contains_key(queue) => Ok(None),
+                let answer = match self.next_on(queue).map(|known| known.id) {
+                    Some(next) => self
+                        .step(configuration, next, input, at)
+                        .map(|(_, known)| Answer::Case(known.view(configuration))),
+                    None if configuration.queues.contains_key(queue) => Ok(Answer::Nothing),
                     None => Err("NOT_FOUND".to_owned()),
                 };
                 Expected { answer: Some(answer), ..Expected::default() }
             }
-            Input::Requeue { case } => {
-                let found = self.cases.iter_mut().find(|view| view.id == *case);
-                let open = found.filter(|view| view.case.stage == Stage::Open);
-                let Some(view) = open else {
-                    // Nothing leads from another stage to the queue: as an unknown worker's start.
-                    let nobody = Input::Start { case: *case, by: String::new() };
-                    let answer = Some(self.step(*case, &nobody, at));
-                    return Expected { answer, ..Expected::default() };
-                };
-                if at.as_millis() - view.case.queued_at.as_millis() < 120_000 {
-                    let answer = Some(Err("CASE_QUEUED_RECENTLY".to_owned()));
-                    return Expected { answer, ..Expected::default() };
-                }
-                view.case.queued_at = at;
-                view.case.queued_times += 1;
-                let answer = Some(Ok(Some(view.clone())));
-                Expected { answer, queued: 1, ..Expected::default() }
-            }
             Input::Accept { case, .. }
             | Input::Start { case, .. }
+            | Input::Wait { case, .. }
             | Input::Resolve { case, .. }
-            | Input::Cancel { case, .. } => {
-                let before = self.cases.iter().find(|view| view.id == *case).cloned();
-                let answer = self.step(*case, input, at);
-                let template = [
-                    (matches!(input, Input::Resolve { .. }), CASE_RESOLVED),
-                    (matches!(input, Input::Cancel { .. }), CASE_CANCELLED),
-                ]
-                .into_iter()
-                .find_map(|(told, template)| told.then(|| vec![template.to_owned()]));
-                let told = match (before, &answer) {
-                    (Some(before), Ok(Some(view))) if before.case.stage != view.case.stage => {
-                        template.map(|name| (name, Some(*case), view.case.brand.clone()))
-                    }
+            | Input::Close { case, .. }
+            | Input::Reopen { case, .. }
+            | Input::Cancel { case, .. }
+            | Input::Transfer { case, .. }
+            | Input::Prioritise { case, .. }
+            | Input::Requeue { case, .. } => {
+                let template = match input {
+                    Input::Wait { .. } => Some(CASE_WAITING),
+                    Input::Resolve { .. } => Some(CASE_RESOLVED),
+                    Input::Reopen { .. } => Some(CASE_REOPENED),
+                    Input::Cancel { .. } => Some(CASE_CANCELLED),
                     _ => None,
                 };
-                Expected { answer: Some(answer), told, ..Expected::default() }
+                match self.step(configuration, *case, input, at) {
+                    Err(reason) => Expected { answer: Some(Err(reason)), ..Expected::default() },
+                    Ok((changed, known)) => {
+                        let view = known.view(configuration);
+                        let accepted = matches!(input, Input::Accept { .. });
+                        let queued = changed && view.case.stage == Stage::Open && !accepted;
+                        let told = template.filter(|_| changed).map(|name| {
+                            (vec![name.to_owned()], Some(*case), view.case.brand.clone())
+                        });
+                        Expected {
+                            answer: Some(Ok(Answer::Case(view))),
+                            opened: 0,
+                            queued: usize::from(queued),
+                            told,
+                        }
+                    }
+                }
+            }
+            Input::Wakeup(Wakeup::Due) => {
+                for known in &mut self.cases {
+                    let (warn_at, due_at) = known.promised(configuration);
+                    let unit = known.spans.last().and_then(|(unit, ..)| unit.clone());
+                    if warn_at.is_some_and(|moment| moment <= at) {
+                        known.warned.insert(unit.clone());
+                    }
+                    if due_at.is_some_and(|moment| moment <= at) {
+                        known.escalated.insert(unit);
+                    }
+                    if let Stage::Resolved { at: resolved_at, .. } = known.case.stage
+                        && at.as_millis() - resolved_at.as_millis() >= TWO_WEEKS
+                    {
+                        let by = CLOSER.to_owned();
+                        known.case.stage = Stage::Closed { by, at, resolved_at };
+                    }
+                }
+                Expected::default()
             }
             // Has a world of its own: tests/custody.
-            Input::Custody(_) | Input::Wakeup(_) => Expected::default(),
+            Input::Custody(_) | Input::Wakeup(Wakeup::Configured) => Expected::default(),
         }
     }
 
-    pub(crate) fn channel(
+    fn add(&mut self, configuration: &Configuration, id: CaseId, case: Case, at: At) {
+        let mut known = Known {
+            id,
+            case,
+            spans: Vec::new(),
+            warned: BTreeSet::new(),
+            escalated: BTreeSet::new(),
+        };
+        known.runs(configuration, at);
+        self.cases.push(known);
+    }
+
+    fn open(&mut self, configuration: &Configuration, wish: &NewCase, at: At) -> Expected {
+        if !configuration.queues.contains_key(&wish.queue) {
+            let answer = Some(Err("NOT_FOUND".to_owned()));
+            return Expected { answer, ..Expected::default() };
+        }
+        let mut customer = wish.customer;
+        for (absorbed, survivor) in &self.merged {
+            if customer == *absorbed {
+                customer = *survivor;
+            }
+        }
+        let mut case = Case {
+            customer,
+            channel: "line-1".parse().unwrap(),
+            brand: wish.brand.clone(),
+            store: None,
+            queue: wish.queue.clone(),
+            priority: wish.priority,
+            opener: Opener::Staff { by: wish.by.clone() },
+            details: wish.details.clone(),
+            carrier: None,
+            opened_at: at,
+            queued_at: at,
+            queued_times: 1,
+            stage: Stage::Open,
+            timing: Timing::default(),
+            shared_serial: false,
+        };
+        let theirs = self
+            .cases
+            .iter()
+            .filter(|known| (known.case.customer, &known.case.brand) == (customer, &case.brand));
+        let there = if serial(&case).is_some() {
+            theirs
+                .filter(|known| serial(&known.case) == serial(&case) && !over(&known.case.stage))
+                .min_by_key(|known| (known.case.opened_at, known.id))
+        } else {
+            theirs
+                .filter(|known| {
+                    serial(&known.case).is_none()
+                        && matches!(known.case.opener, Opener::Staff { .. })
+                        && known.case.queue == case.queue
+                        && product(&known.case.details) == product(&case.details)
+                        && !finished(&known.case.stage)
+                        && at.as_millis() - known.case.opened_at.as_millis() < HALF_AN_HOUR
+                })
+                .max_by_key(|known| (known.case.opened_at, known.id))
+        };
+        if let Some(known) = there {
+            let answer = Some(Ok(Answer::Existing(known.view(configuration))));
+            return Expected { answer, ..Expected::default() };
+        }
+        for known in &mut self.cases {
+            if serial(&case).is_some()
+                && serial(&known.case) == serial(&case)
+                && known.case.brand == case.brand
+                && known.case.customer != customer
+                && !over(&known.case.stage)
+            {
+                known.case.shared_serial = true;
+                case.shared_serial = true;
+            }
+        }
+        let id = CaseId::derive(&format!("staff/{customer}/{at}"));
+        let about = case.brand.clone();
+        self.add(configuration, id, case, at);
+        let view = self.cases.last().unwrap().view(configuration);
+        Expected {
+            answer: Some(Ok(Answer::Case(view))),
+            opened: 1,
+            queued: 1,
+            told: Some((vec![CASE_OPENED.to_owned()], Some(id), about)),
+        }
+    }
+
+    fn channel(
         &mut self,
         configuration: &Configuration,
         customer: CustomerId,
@@ -217,13 +506,15 @@ impl Model {
         };
         let mut case = None;
         if let Some(open) = &rule.open {
-            let there = self.cases.iter().filter(|view| {
-                let same = (&view.case.customer, &view.case.brand, &view.case.rule)
+            let there = self.cases.iter().filter(|known| {
+                let Opener::Event { rule: by, .. } = &known.case.opener else { return false };
+                let same = (&known.case.customer, &known.case.brand, by)
                     == (&customer, &about, &rule.name);
-                same && !matches!(view.case.stage, Stage::Resolved { .. } | Stage::Cancelled { .. })
+                same && !finished(&known.case.stage)
+                    && at.as_millis() - known.case.opened_at.as_millis() < HALF_AN_HOUR
             });
-            // Of two that a merge brought together either is right; the model takes what is there.
-            case = there.map(|view| view.id).min();
+            let newest = there.max_by_key(|known| (known.case.opened_at, known.id));
+            case = newest.map(|known| known.id);
             if case.is_none() {
                 (expected.opened, expected.queued) = (1, 1);
                 let id = CaseId::derive(&format!("{}/{}", event.channel, event.id));
@@ -235,15 +526,17 @@ impl Model {
                     store: None,
                     queue: open.queue.clone(),
                     priority: open.priority,
-                    rule: rule.name.clone(),
-                    opened_by: event.id.clone(),
+                    opener: Opener::Event { rule: rule.name.clone(), event: event.id.clone() },
+                    details: Details::default(),
                     carrier: None,
                     opened_at: at,
                     queued_at: at,
                     queued_times: 1,
                     stage: Stage::Open,
+                    timing: Timing::default(),
+                    shared_serial: false,
                 };
-                self.cases.push(CaseView { id, case: opened });
+                self.add(configuration, id, opened, at);
             }
         }
         let mut templates: Vec<_> = rule.reply.clone().into_iter().collect();

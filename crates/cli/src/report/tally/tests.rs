@@ -96,13 +96,15 @@ fn case(queue: &str) -> routing::Case {
         store: None,
         queue: queue.parse().unwrap(),
         priority: mainstem_domain::configuration::Priority::P3,
-        rule: "r".to_owned(),
-        opened_by: "e".parse().unwrap(),
+        opener: routing::Opener::Event { rule: "r".to_owned(), event: "e".parse().unwrap() },
+        details: routing::Details::default(),
         carrier: None,
         opened_at: At::from_millis(0),
         queued_at: At::from_millis(0),
         queued_times: 1,
         stage: routing::Stage::Open,
+        timing: routing::Timing::default(),
+        shared_serial: false,
     }
 }
 
@@ -144,7 +146,8 @@ fn a_good_day_has_nothing_that_should_not_be() {
     world.routing(&routing::Event::Opened { id, case: case("repair") });
     world.routing(&routing::Event::Queued { id, case: case("repair") });
     let by = "unit/x".to_owned();
-    world.routing(&routing::Event::Resolved { id, customer: one, by });
+    let timing = routing::Timing::default();
+    world.routing(&routing::Event::Resolved { id, customer: one, by, timing });
     let (reply, push, waiting) = (ItemId::derive("r"), ItemId::derive("p"), ItemId::derive("w"));
     let token = "t".to_owned();
     world

@@ -1,0 +1,385 @@
+//! What can happen to routing, and what it decides.
+
+use super::case::{Case, CaseView, Details};
+use super::clock::Timing;
+use super::state::Purchase;
+use crate::configuration::{Mode, Priority};
+use crate::custody;
+use crate::person::{Address, Carrier, ChannelEvent, ReplyRight};
+use crate::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId, UnitId, Wakeup};
+
+/// What can happen to routing.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A customer did something.
+    Channel {
+        /// Who.
+        customer: CustomerId,
+        /// What.
+        event: Box<ChannelEvent>,
+        /// Where the person can be answered, if anywhere.
+        address: Option<Address>,
+    },
+    /// Two customers are one.
+    Merged {
+        /// Keeps its id.
+        survivor: CustomerId,
+        /// An alias from now on.
+        absorbed: CustomerId,
+    },
+    /// Staff open a case.
+    Open(Box<NewCase>),
+    /// A worker takes a case.
+    Accept {
+        /// The case.
+        case: CaseId,
+        /// The worker.
+        by: String,
+    },
+    /// A worker takes the case that a queue serves next.
+    Claim {
+        /// The queue.
+        queue: QueueId,
+        /// The worker.
+        by: String,
+    },
+    /// A worker begins with it, or goes on after waiting.
+    Start {
+        /// The case.
+        case: CaseId,
+        /// The worker.
+        by: String,
+    },
+    /// A worker waits for the customer.
+    Wait {
+        /// The case.
+        case: CaseId,
+        /// The worker.
+        by: String,
+    },
+    /// A worker has done it.
+    Resolve {
+        /// The case.
+        case: CaseId,
+        /// The worker.
+        by: String,
+    },
+    /// Nothing more is to become of a case that is resolved.
+    Close {
+        /// The case.
+        case: CaseId,
+        /// Who says so.
+        by: String,
+    },
+    /// What was resolved is not.
+    Reopen {
+        /// The case.
+        case: CaseId,
+        /// Who says so.
+        by: String,
+    },
+    /// Nobody will do it.
+    Cancel {
+        /// The case.
+        case: CaseId,
+        /// Who says so.
+        by: String,
+        /// Whether that counts against its holder.
+        overrules: bool,
+        /// Why.
+        reason: String,
+    },
+    /// It is another queue's.
+    Transfer {
+        /// The case.
+        case: CaseId,
+        /// The other queue.
+        to: QueueId,
+        /// Who says so.
+        by: String,
+        /// Whether that counts against its holder.
+        overrules: bool,
+        /// Why.
+        reason: String,
+    },
+    /// It is more urgent, or less.
+    Prioritise {
+        /// The case.
+        case: CaseId,
+        /// How urgent it is from now on.
+        priority: Priority,
+        /// Who says so.
+        by: String,
+    },
+    /// It is not on its queue, and should be.
+    Requeue {
+        /// The case.
+        case: CaseId,
+        /// Who misses it.
+        by: String,
+    },
+    /// A customer is taken apart or forgotten.
+    Custody(custody::Input),
+    /// The engine's own.
+    Wakeup(Wakeup),
+}
+
+impl From<Wakeup> for Input {
+    fn from(wakeup: Wakeup) -> Self {
+        Self::Wakeup(wakeup)
+    }
+}
+
+/// A case as staff ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCase {
+    /// Whose it is; an alias counts for its survivor.
+    pub customer: CustomerId,
+    /// Where news about it goes; none: to the account of the store, else to the single entry.
+    pub channel: Option<ChannelId>,
+    /// The brand it is about.
+    pub brand: Option<BrandId>,
+    /// The store that it is opened in.
+    pub store: Option<StoreId>,
+    /// On which queue.
+    pub queue: QueueId,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What is written down about it.
+    pub details: Details,
+    /// Who opens it.
+    pub by: String,
+}
+
+/// What a command is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A queue has nothing on offer.
+    Nothing,
+    /// The case as it is now.
+    Case(CaseView),
+    /// A new case was asked for, and this one is about the same.
+    Existing(CaseView),
+}
+
+impl Answer {
+    /// The case, if there is one.
+    #[must_use]
+    pub fn case(&self) -> Option<&CaseView> {
+        match self {
+            Self::Nothing => None,
+            Self::Case(view) | Self::Existing(view) => Some(view),
+        }
+    }
+}
+
+/// What routing decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A case is open, and on its queue.
+    Opened {
+        /// The new case.
+        id: CaseId,
+        /// All of it.
+        case: Case,
+    },
+    /// The work item for the back office; the broker copies it to the queue.
+    Queued {
+        /// The case.
+        id: CaseId,
+        /// All of it. [`Case::queued_times`] tells whether it is there again.
+        case: Case,
+    },
+    /// Somebody took it.
+    Accepted {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// The queue that it leaves.
+        queue: QueueId,
+        /// With which priority it was there.
+        priority: Priority,
+        /// Who.
+        by: String,
+    },
+    /// Its holder works on it, or works on it again.
+    Started {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// Who.
+        by: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// Its holder waits for the customer.
+    Waits {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// Who.
+        by: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// It is done.
+    Resolved {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// Who.
+        by: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// It is over and done.
+    Closed {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// Who, or [`CLOSER`](super::CLOSER).
+        by: String,
+    },
+    /// It is to be done again; [`Event::Queued`] follows.
+    Reopened {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// Who.
+        by: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// It is given up.
+    Cancelled {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// The queue that it leaves, or left.
+        queue: QueueId,
+        /// With which priority it was there.
+        priority: Priority,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// It is another queue's, and open there; [`Event::Queued`] follows.
+    Transferred {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// The queue that it leaves.
+        queue: QueueId,
+        /// With which priority it was there.
+        priority: Priority,
+        /// Where it goes.
+        to: QueueId,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// Its priority changed. If it is open, [`Event::Queued`] follows.
+    Prioritised {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// The queue that it is on.
+        queue: QueueId,
+        /// With which priority it was there.
+        priority: Priority,
+        /// With which it is there now.
+        to: Priority,
+        /// Who.
+        by: String,
+        /// Its clocks from now on.
+        timing: Timing,
+    },
+    /// Most of the time that its unit has for it is up.
+    Warned {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// The unit.
+        unit: Option<UnitId>,
+    },
+    /// It is late.
+    Escalated {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+        /// The unit where it is late.
+        unit: Option<UnitId>,
+    },
+    /// The machine of a stranger's case came in with another customer; see
+    /// [`Case::shared_serial`].
+    SerialShared {
+        /// The case.
+        id: CaseId,
+        /// Whose it is.
+        customer: CustomerId,
+    },
+    /// What is known of a customer belongs to another one now: cases and the last purchase.
+    Moved {
+        /// The customer that was absorbed.
+        from: CustomerId,
+        /// The survivor.
+        to: CustomerId,
+    },
+    /// The customer bought of another brand than before.
+    PurchaseNoted {
+        /// The customer.
+        customer: CustomerId,
+        /// What is to be remembered of it.
+        purchase: Purchase,
+    },
+    /// The customer is to be told something.
+    MessageRequested(MessageRequest),
+    /// A case belongs to a piece of the customer that it belonged to. Everything else is as it was.
+    CaseRestated {
+        /// The case.
+        id: CaseId,
+        /// All of it.
+        case: Case,
+    },
+    /// Whose records are whose.
+    Custody(custody::Event),
+}
+
+/// What a customer is to be told, and how it may be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRequest {
+    /// The customer.
+    pub customer: CustomerId,
+    /// Where.
+    pub channel: ChannelId,
+    /// In whose voice.
+    pub brand: Option<BrandId>,
+    /// What: names of templates, one message each, in this order.
+    pub templates: Vec<String>,
+    /// The case it is about, if any.
+    pub case: Option<CaseId>,
+    /// The right to answer for free, when this answers an event that gave one.
+    pub reply: Option<ReplyRight>,
+    /// How the channel was run when the event that this answers came in; for news that answer
+    /// nothing, how it is run now.
+    pub mode: Mode,
+    /// What it hangs on: the event that it answers, or its case; none, when nobody knows.
+    pub carrier: Option<Carrier>,
+}

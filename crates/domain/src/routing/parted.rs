@@ -1,0 +1,114 @@
+//! Whose cases are whose, after a split or an erasure.
+
+use super::case::{Case, CaseView};
+use super::event::Event;
+use super::state::State;
+use crate::configuration::Configuration;
+use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
+use crate::person::Carrier;
+use crate::{At, CaseId};
+
+/// A customer is taken apart or forgotten.
+pub(super) fn take_custody(
+    state: &State,
+    configuration: &Configuration,
+    input: &custody::Input,
+    at: At,
+) -> Vec<Event> {
+    let decided = state.custody.decide(input).into_iter().map(Event::Custody);
+    match input {
+        custody::Input::Part(part) => decided.chain(restated(state, part)).collect(),
+        custody::Input::Erased { customers, .. } => {
+            let cases = customers.iter().flat_map(|customer| state.cases_of(*customer));
+            let unfinished = cases.filter(|view| !view.case.stage.is_finished());
+            let cancelled = unfinished.map(|CaseView { id, case }| Event::Cancelled {
+                id,
+                customer: case.customer,
+                timing: case.timing.stopped(configuration, at),
+                queue: case.queue,
+                priority: case.priority,
+                by: ERASER.to_owned(),
+                reason: ERASED.to_owned(),
+            });
+            cancelled.take(RESTATED_AT_MOST).chain(decided).collect()
+        }
+        custody::Input::Split(_)
+        | custody::Input::UpstreamMoved { .. }
+        | custody::Input::JobDone { .. }
+        | custody::Input::Reported(_) => decided.collect(),
+    }
+}
+
+/// Takes in what is decided about records.
+pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
+    match event {
+        custody::Event::Divided(part) => {
+            state.forget_purchases(part.before, &part.carriers);
+            // The record of a merge goes when its survivor is erased: then what was moved by it
+            // stands where it was.
+            state.forget_purchases(part.customer, &part.carriers);
+            for alias in &part.aliases {
+                state.forget_all_purchases(*alias);
+            }
+            state.divide_aliases(part.customer, &part.aliases);
+        }
+        custody::Event::CustomersForgotten { customers, .. } => {
+            for customer in customers {
+                state.forget(*customer);
+            }
+        }
+        custody::Event::SplitBegun(_)
+        | custody::Event::UpstreamMoved { .. }
+        | custody::Event::RecordsMoved { .. }
+        | custody::Event::ErasureDone { .. }
+        | custody::Event::ErasureReported { .. } => {}
+    }
+    state.custody.evolve(event, false, at);
+}
+
+/// What hangs on the carriers of a part, said again of its piece: also of the one that keeps the
+/// id, as some of its records may stand under another id that took part.
+fn restated(state: &State, part: &custody::Part) -> Vec<Event> {
+    let theirs = |carrier: Option<Carrier>| carrier.is_some_and(|one| part.carriers.contains(&one));
+    let purchases = state.purchases_of(part.before).filter(|purchase| theirs(purchase.carrier));
+    let purchases = purchases.map(|purchase| Event::PurchaseNoted {
+        customer: part.customer,
+        purchase: purchase.clone(),
+    });
+    let involved = state.custody.involved(part);
+    let cases = involved.into_iter().flat_map(|customer| state.cases_of(customer));
+    let cases = cases.filter(|view| theirs(view.case.carrier)).map(|CaseView { id, case }| {
+        Event::CaseRestated { id, case: Case { customer: part.customer, ..case } }
+    });
+    purchases.chain(cases).take(RESTATED_AT_MOST).collect()
+}
+
+impl State {
+    /// What an event hangs on, by itself or by its case.
+    #[must_use]
+    pub fn carrier_of(&self, event: &Event) -> Option<Carrier> {
+        let of_case = |id: CaseId| self.case(id).and_then(|view| view.case.carrier);
+        match event {
+            Event::Opened { case, .. }
+            | Event::Queued { case, .. }
+            | Event::CaseRestated { case, .. } => case.carrier,
+            Event::Accepted { id, .. }
+            | Event::Started { id, .. }
+            | Event::Waits { id, .. }
+            | Event::Resolved { id, .. }
+            | Event::Closed { id, .. }
+            | Event::Reopened { id, .. }
+            | Event::Transferred { id, .. }
+            | Event::Prioritised { id, .. }
+            | Event::Warned { id, .. }
+            | Event::Escalated { id, .. }
+            | Event::SerialShared { id, .. }
+            | Event::Cancelled { id, .. } => of_case(*id),
+            Event::PurchaseNoted { purchase, .. } => purchase.carrier,
+            Event::MessageRequested(request) => {
+                request.carrier.or_else(|| request.case.and_then(of_case))
+            }
+            Event::Moved { .. } | Event::Custody(_) => None,
+        }
+    }
+}
