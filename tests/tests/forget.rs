@@ -296,11 +296,6 @@ fn store(deployment: &Deployment) -> Vec<(PathBuf, Vec<u8>)> {
     fn all(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
-            if path.ends_with(topology::OUTBOX) {
-                // An item that was taken leaves its text in the work queue's files until the
-                // server drops the block: see OPERATIONS.md.
-                continue;
-            }
             if path.is_dir() {
                 all(&path, files);
             } else if let Ok(bytes) = std::fs::read(&path) {

@@ -326,8 +326,11 @@ impl Retailer {
         let (mut opened, mut queued) = (BTreeMap::new(), BTreeSet::new());
         for message in self.decided::<RoutingMachine>().await {
             let event = RoutingMachine::decode(&message).unwrap();
-            if let routing::Event::Opened { case, .. } = event {
-                *opened.entry((case.channel, case.opened_by)).or_insert(0) += 1;
+            if let routing::Event::Opened { id, case } = event {
+                let routing::Opener::Event { event, .. } = case.opener else {
+                    panic!("{id} was opened by nobody's event")
+                };
+                *opened.entry((case.channel, event)).or_insert(0) += 1;
             } else if let routing::Event::Queued { id, .. } = event {
                 assert!(queued.insert(id.to_string()), "{id} is queued twice");
             }

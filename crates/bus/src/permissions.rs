@@ -49,6 +49,8 @@ pub fn users() -> Vec<User> {
         topology::endpoint_subject("notification", "record-outcome"),
         topology::dead_subject("sender"),
     ]);
+    // What is taken off is overwritten.
+    sender.remove(OUTBOX);
     users.push(sender);
 
     let mut backoffice = user("backoffice");
@@ -124,6 +126,10 @@ fn decider(service: &'static str, ledger: &str) -> User {
     user.remove(&topology::bucket_stream(&snapshots));
     if service == "identity-merge" {
         user.remove(INBOUND);
+    }
+    if let Some(items) = topology::items_of(ledger) {
+        user.publish.push(format!("$JS.API.STREAM.MSG.GET.{}", items.stream));
+        user.remove(items.stream);
     }
     user.publish.push(topology::dead_subject(service));
     let forward = topology::forward_subject(service);
@@ -259,6 +265,7 @@ mod tests {
             assert_eq!(may_delete(&format!("OBJ_{}", topology::snapshots(service))), [service]);
         }
         assert_eq!(may_delete(INBOUND), ["identity-merge"]);
+        assert_eq!(may_delete(OUTBOX), ["notification", "sender"]);
         for (service, ledger) in LEDGERS {
             for (_, downstream) in topology::readers_of(ledger) {
                 assert!(
@@ -269,7 +276,7 @@ mod tests {
         let deletes = |user: &User| {
             user.publish.iter().filter(|subject| subject.contains("MSG.DELETE")).count()
         };
-        assert_eq!(users().iter().map(deletes).sum::<usize>(), 7);
+        assert_eq!(users().iter().map(deletes).sum::<usize>(), 9);
         for user in users().iter().filter(|user| user.name != ADMIN) {
             assert!(
                 user.publish

@@ -15,7 +15,7 @@ use crate::nats::overwrite::{NotRemoved, Overwriter};
 use crate::nats::store::{Snapshots, StoreError};
 use crate::nats::{Bus, ReadError};
 use crate::record::{Stored, header};
-use crate::topology;
+use crate::topology::{self, Items};
 
 /// When the broker was in the way, a job is taken up again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -43,6 +43,8 @@ pub(crate) struct Custodian<M: Machine> {
     ledger: Overwriter,
     /// Upstreams that are no ledgers: what came in stands there as well.
     upstreams: BTreeMap<&'static str, Overwriter>,
+    /// What the broker has copied out of the ledger, for somebody to take.
+    waiting: Option<(Items, Overwriter)>,
     downstream: Downstream,
     snapshots: Snapshots,
     writer: mpsc::Sender<Errand<M>>,
@@ -113,9 +115,13 @@ impl<M: Machine> Custodian<M> {
             upstreams.insert(upstream.stream, Overwriter::open(bus, upstream.stream).await?);
         }
         let ledger = Overwriter::open(bus, M::LEDGER).await?;
+        let mut waiting = None;
+        if let Some(items) = topology::items_of(M::LEDGER) {
+            waiting = Some((items, Overwriter::open(bus, items.stream).await?));
+        }
         let downstream = Downstream::open(bus, M::LEDGER).await?;
         let snapshots = snapshots.clone();
-        Ok(Self { ledger, upstreams, downstream, snapshots, writer, jobs })
+        Ok(Self { ledger, upstreams, waiting, downstream, snapshots, writer, jobs })
     }
 
     pub(crate) async fn run(mut self) {
@@ -287,6 +293,12 @@ impl<M: Machine> Custodian<M> {
                 }
             }
         }
+        // What is not in the ledger any more is not copied any more.
+        if let Some((items, waiting)) = &self.waiting {
+            for customer in customers {
+                waiting.remove_all(&items.of(*customer), u64::MAX).await?;
+            }
+        }
         Ok(planned.counts)
     }
 
@@ -312,6 +324,15 @@ impl<M: Machine> Custodian<M> {
                 {
                     from = message.sequence + 1;
                     count(stream.to_owned(), 1);
+                }
+            }
+        }
+        if let Some((items, waiting)) = &self.waiting {
+            for customer in customers {
+                let mut from = 1;
+                while let Some(message) = waiting.next(&items.of(*customer), from).await? {
+                    from = message.sequence + 1;
+                    count(items.stream.to_owned(), 1);
                 }
             }
         }

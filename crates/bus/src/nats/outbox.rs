@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use mainstem_domain::{ChannelId, ItemId};
 
+use crate::nats::overwrite::Overwriter;
 use crate::nats::{Bus, PublishError, dead};
 use crate::record::header;
 use crate::topology;
@@ -19,8 +20,12 @@ const DURABLE: &str = "sender";
 const ACK_WAIT: Duration = Duration::from_mins(1);
 
 /// Items to send, as the work queue gives them: at least once each.
+///
+/// An item that is taken off is overwritten: a work queue by itself leaves its text in the server's
+/// files (measured), also of a customer who is erased meanwhile.
 pub struct Outbox {
     bus: Bus,
+    overwriter: Overwriter,
     messages: Stream,
 }
 
@@ -37,6 +42,7 @@ pub struct OutboxItem {
     /// 1 the first time.
     pub attempt: u64,
     bus: Bus,
+    overwriter: Overwriter,
     message: Message,
 }
 
@@ -69,7 +75,9 @@ impl Outbox {
             .messages()
             .await
             .map_err(|error| fail(&error))?;
-        Ok(Self { bus: bus.clone(), messages })
+        let overwriter = Overwriter::open(bus, topology::OUTBOX).await;
+        let overwriter = overwriter.map_err(|error| fail(&error))?;
+        Ok(Self { bus: bus.clone(), overwriter, messages })
     }
 
     /// The next item; `None` when the connection is closed for good. An item that cannot be read
@@ -93,11 +101,13 @@ impl Outbox {
                         body: message.payload.clone(),
                         attempt,
                         bus: self.bus.clone(),
+                        overwriter: self.overwriter.clone(),
                         message,
                     });
                 }
                 Err(reason) => {
-                    if let Err(error) = reject(&self.bus, &message, &reason).await {
+                    if let Err(error) = reject(&self.bus, &self.overwriter, &message, &reason).await
+                    {
                         tracing::warn!(%error, "a dead letter was not stored; the item comes back");
                     }
                 }
@@ -132,13 +142,25 @@ fn read(message: &Message) -> Result<(ChannelId, ItemId, TraceContext, u64), Str
     Ok((channel, item, trace, u64::try_from(info.delivered).unwrap_or(1)))
 }
 
-async fn reject(bus: &Bus, message: &Message, reason: &str) -> Result<(), PublishError> {
+/// Overwrites the item first: once it is acknowledged, nobody knows where it lay.
+async fn take_off(overwriter: &Overwriter, message: &Message) -> Result<(), PublishError> {
+    let sequence = message.info().map_err(|error| PublishError(error.to_string()))?.stream_sequence;
+    overwriter.remove(sequence).await.map_err(|error| PublishError(error.to_string()))?;
+    message.double_ack().await.map_err(|error| PublishError(error.to_string()))
+}
+
+async fn reject(
+    bus: &Bus,
+    overwriter: &Overwriter,
+    message: &Message,
+    reason: &str,
+) -> Result<(), PublishError> {
     let origin = message.info().map_or_else(
         |_| topology::OUTBOX.to_owned(),
         |info| format!("{}/{}", info.stream, info.stream_sequence),
     );
     dead::bury(bus, "sender", &origin, reason).await?;
-    message.double_ack().await.map_err(|error| PublishError(error.to_string()))
+    take_off(overwriter, message).await
 }
 
 impl OutboxItem {
@@ -147,7 +169,7 @@ impl OutboxItem {
     /// # Errors
     /// It may come back; whoever gets it finds it settled.
     pub async fn done(self) -> Result<(), PublishError> {
-        self.message.double_ack().await.map_err(|error| PublishError(error.to_string()))
+        take_off(&self.overwriter, &self.message).await
     }
 
     /// Gives the item back for later.
@@ -166,6 +188,6 @@ impl OutboxItem {
     /// # Errors
     /// It comes back.
     pub async fn reject(self, reason: &str) -> Result<(), PublishError> {
-        reject(&self.bus, &self.message, reason).await
+        reject(&self.bus, &self.overwriter, &self.message, reason).await
     }
 }
