@@ -397,10 +397,13 @@ impl State {
 
     fn divide(&mut self, part: &custody::Part) {
         self.unlearn(part.before, &part.carriers);
-        self.aliases.remove(&part.customer);
         // The record of a merge goes when its survivor is erased: then what was moved by it stands
-        // where it was.
-        self.unlearn(part.customer, &part.carriers);
+        // where it was, with the piece itself or where an earlier merge had moved it.
+        for own in [part.customer].iter().chain(&part.aliases) {
+            self.unlearn(self.current(*own), &part.carriers);
+            self.unlearn(*own, &part.carriers);
+        }
+        self.aliases.remove(&part.customer);
         for alias in &part.aliases {
             self.addresses.remove(alias);
             self.aliases.insert(*alias, part.customer);

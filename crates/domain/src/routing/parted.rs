@@ -45,8 +45,11 @@ pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
         custody::Event::Divided(part) => {
             state.forget_purchases(part.before, &part.carriers);
             // The record of a merge goes when its survivor is erased: then what was moved by it
-            // stands where it was.
-            state.forget_purchases(part.customer, &part.carriers);
+            // stands where it was, with the piece itself or where an earlier merge had moved it.
+            for own in [part.customer].iter().chain(&part.aliases) {
+                state.forget_purchases(state.current(*own), &part.carriers);
+                state.forget_purchases(*own, &part.carriers);
+            }
             for alias in &part.aliases {
                 state.forget_all_purchases(*alias);
             }

@@ -228,6 +228,27 @@ proptest! {
     }
 }
 
+/// Whose address moved twice, and then the customer in between: who goes back to an earlier one takes
+/// it along, also in a log that lacks the later one.
+#[test]
+fn an_address_that_was_moved_twice_is_not_left_on_the_way() {
+    let mut bench = Bench::new();
+    for op in [
+        Op::Seen { person: 1, channel: 0 },
+        Op::Change(Change::Merge { survivor: 3, absorbed: 1 }),
+        Op::Seen { person: 0, channel: 0 },
+        Op::Change(Change::Merge { survivor: 5, absorbed: 1 }),
+        Op::Change(Change::Split { of: 1, apart: 1 << 1, parts: false }),
+        Op::Change(Change::Split { of: 3, apart: 1 << 3, parts: false }),
+        Op::Change(Change::Custodian),
+        Op::Change(Change::Erase { of: 5 }),
+    ] {
+        bench.run(&op);
+    }
+    bench.custodian();
+    bench.check().unwrap();
+}
+
 /// Routing decided before it knew of the split, and notification reads that after it knows.
 #[test]
 fn a_request_from_before_a_split_goes_to_whom_it_was_meant_for() {

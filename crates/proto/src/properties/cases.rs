@@ -1,0 +1,176 @@
+//! What routing decides.
+
+use std::time::Duration;
+
+use super::*;
+
+pub(super) fn stage() -> impl Strategy<Value = Stage> {
+    prop_oneof![
+        Just(Stage::Open),
+        (any_text(), at()).prop_map(|(by, at)| Stage::Accepted { by, at }),
+        (any_text(), at()).prop_map(|(by, at)| Stage::InProgress { by, at }),
+        (any_text(), at()).prop_map(|(by, at)| Stage::Waiting { by, at }),
+        (any_text(), at()).prop_map(|(by, at)| Stage::Resolved { by, at }),
+        (any_text(), at(), at()).prop_map(|(by, at, resolved_at)| Stage::Closed {
+            by,
+            at,
+            resolved_at
+        }),
+        (any_text(), at(), any_text()).prop_map(|(by, at, reason)| Stage::Cancelled {
+            by,
+            at,
+            reason
+        }),
+    ]
+}
+
+pub(super) fn opener() -> impl Strategy<Value = Opener> {
+    prop_oneof![
+        (any_text(), event_id()).prop_map(|(rule, event)| Opener::Event { rule, event }),
+        any_text().prop_map(|by| Opener::Staff { by }),
+    ]
+}
+
+prop_compose! {
+    pub(super) fn details()(
+        (product, serial, purchase) in (any_text(), any_text(), any_text()),
+        (warranty, symptom, reference) in (any_text(), any_text(), any_text()),
+        photos in vec(any_text(), 0..3),
+    ) -> Details {
+        Details { product, serial, purchase, warranty, symptom, photos, reference }
+    }
+}
+
+pub(super) fn unit() -> impl Strategy<Value = Option<UnitId>> {
+    option::of(slug().prop_map(|text| text.parse().unwrap()))
+}
+
+prop_compose! {
+    pub(super) fn timing()(
+        clocks in vec((unit(), any::<u32>(), any::<u32>(), any::<[bool; 2]>()), 0..3),
+        (running_since, warn_at, due_at) in (option::of(at()), option::of(at()), option::of(at())),
+    ) -> Timing {
+        let clocks = clocks.into_iter().map(|(unit, ran, worked, [warned, escalated])| Clock {
+            unit,
+            ran: Duration::from_millis(ran.into()),
+            worked: Duration::from_millis(worked.into()),
+            warned,
+            escalated,
+        });
+        Timing { clocks: clocks.collect(), running_since, warn_at, due_at }
+    }
+}
+
+prop_compose! {
+    pub(super) fn case()(
+        (customer, channel, brand, store) in
+            (customer(), channel_id(), option::of(brand()), option::of(store())),
+        (queue, opener, opened_at) in (queue(), opener(), at()),
+        (details, timing, shared_serial) in (details(), timing(), any::<bool>()),
+        (priority, queued_at, queued_times) in (priority(), at(), any::<u32>()),
+        (stage, carrier) in (stage(), carrier()),
+    ) -> Case {
+        Case {
+            customer, channel, brand, store, queue, priority, opener, details, opened_at,
+            queued_at, queued_times, stage, carrier, timing, shared_serial,
+        }
+    }
+}
+
+pub(super) fn priority() -> impl Strategy<Value = Priority> {
+    prop::sample::select(vec![Priority::P1, Priority::P2, Priority::P3, Priority::P4])
+}
+
+prop_compose! {
+    pub(super) fn request()(
+        customer in customer(),
+        channel in channel_id(),
+        brand in option::of(brand()),
+        templates in vec(any_text(), 0..4),
+        case in option::of(case_id()),
+        reply in option::of((token(), at())),
+        mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
+        carrier in carrier(),
+    ) -> MessageRequest {
+        let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
+        MessageRequest { customer, channel, brand, templates, case, reply, mode, carrier }
+    }
+}
+
+/// Steps of a case that tell its clocks, or its unit.
+pub(super) fn step() -> impl Strategy<Value = route::Event> {
+    let who = || (case_id(), customer(), any_text(), timing());
+    let place = || (queue(), priority());
+    let told =
+        prop_oneof![
+            (case_id(), customer(), any_text())
+                .prop_map(|(id, customer, by)| route::Event::Closed { id, customer, by }),
+            (case_id(), customer(), unit()).prop_map(|(id, customer, unit)| route::Event::Warned {
+                id,
+                customer,
+                unit
+            }),
+            (case_id(), customer(), unit())
+                .prop_map(|(id, customer, unit)| route::Event::Escalated { id, customer, unit }),
+            (case_id(), customer())
+                .prop_map(|(id, customer)| route::Event::SerialShared { id, customer }),
+        ];
+    let moved = prop_oneof![
+        (who(), place(), any_text()).prop_map(
+            |((id, customer, by, timing), (queue, priority), reason)| {
+                route::Event::Cancelled { id, customer, queue, priority, by, reason, timing }
+            }
+        ),
+        (who(), place(), queue(), any_text()).prop_map(
+            |((id, customer, by, timing), (queue, priority), to, reason)| {
+                route::Event::Transferred { id, customer, queue, priority, to, by, reason, timing }
+            }
+        ),
+        (who(), place(), priority()).prop_map(
+            |((id, customer, by, timing), (queue, priority), to)| {
+                route::Event::Prioritised { id, customer, queue, priority, to, by, timing }
+            }
+        ),
+    ];
+    prop_oneof![
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Started { id, customer, by, timing }
+        }),
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Waits { id, customer, by, timing }
+        }),
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Resolved { id, customer, by, timing }
+        }),
+        who().prop_map(|(id, customer, by, timing)| {
+            route::Event::Reopened { id, customer, by, timing }
+        }),
+        told,
+        moved,
+    ]
+}
+
+pub(super) fn routing_event() -> impl Strategy<Value = route::Event> {
+    prop_oneof![
+        (case_id(), case()).prop_map(|(id, case)| route::Event::Opened { id, case }),
+        (case_id(), case()).prop_map(|(id, case)| route::Event::Queued { id, case }),
+        (case_id(), customer(), queue(), priority(), any_text()).prop_map(
+            |(id, customer, queue, priority, by)| route::Event::Accepted {
+                id,
+                customer,
+                queue,
+                priority,
+                by
+            }
+        ),
+        (case_id(), case()).prop_map(|(id, case)| route::Event::CaseRestated { id, case }),
+        custody_event().prop_map(route::Event::Custody),
+        (customer(), brand(), at(), carrier()).prop_map(|(customer, brand, at, carrier)| {
+            let purchase = route::Purchase { brand, at, carrier };
+            route::Event::PurchaseNoted { customer, purchase }
+        }),
+        step(),
+        (customer(), customer()).prop_map(|(from, to)| route::Event::Moved { from, to }),
+        request().prop_map(route::Event::MessageRequested),
+    ]
+}
