@@ -53,8 +53,12 @@ impl Knot<'_> {
             let Consent { means, purpose, answer } = *consent;
             let known = nodes().filter_map(|node| graph.facts(node)?.consent(means, purpose));
             let last = known.map(|told| (told.told_at, told.consent.answer)).max();
-            // Of the same moment it is news for what is new itself.
-            let fresh = self.kept.iter().any(|one| one.owner.is_none());
+            // Of the same moment it is news for what is new itself, and for what it comes by when
+            // that has said nothing as late: or it would be news when it comes again after a split.
+            let fresh = self.kept.iter().any(|one| one.owner.is_none())
+                || own
+                    .and_then(|facts| facts.consent(means, purpose))
+                    .is_none_or(|told| (told.told_at, told.consent.answer) < (told_at, *answer));
             last.is_none_or(|last| {
                 (told_at, *answer) > last || (fresh && (told_at, *answer) == last)
             })

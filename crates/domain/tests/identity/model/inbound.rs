@@ -229,10 +229,12 @@ impl Model {
         let person = self.person(customer).expect("it is there");
         let is_late = |consent: &&Consent| {
             let said = Some((told_at, consent.answer));
+            let own = last_answer(&self.had[lead], &consent.means, &consent.purpose);
             person.identifiers.iter().any(|one| {
                 let last = last_answer(&self.had[one], &consent.means, &consent.purpose);
-                // Of the same moment it still stands on what is new with it.
-                last > said || (last == said && fresh.is_empty())
+                // Of the same moment it still stands on what is new with it, and when what led
+                // there has not said as much.
+                last > said || (last == said && fresh.is_empty() && own >= said)
             })
         };
         let answers = event.consents.iter().filter(|consent| !is_late(consent));
