@@ -147,6 +147,8 @@ fn secrets_come_from_files_and_are_never_shown() {
     let required = config.operator.token.required("operator.token").unwrap_err().to_string();
     assert!(required.contains("MAINSTEM__OPERATOR__TOKEN_FILE"), "{required}");
     // Only secrets may be kept in files of their own.
+    let key = problems("", &[("MAINSTEM__ERASURE__KEY_FILE", "no/such/file")]);
+    assert!(key[0].starts_with("erasure.key_file: names no/such/file"), "{key:?}");
     assert_eq!(problems("[nats]\nurl_file = \"x\"", &[]), ["nats.url_file: is unknown"]);
 }
 
