@@ -128,8 +128,8 @@ fn decider(service: &'static str, ledger: &str) -> User {
         user.remove(INBOUND);
     }
     if let Some(items) = topology::items_of(ledger) {
-        user.publish.push(format!("$JS.API.STREAM.MSG.GET.{}", items.stream));
-        user.remove(items.stream);
+        user.publish.push(format!("$JS.API.STREAM.MSG.GET.{items}"));
+        user.remove(items);
     }
     user.publish.push(topology::dead_subject(service));
     let forward = topology::forward_subject(service);

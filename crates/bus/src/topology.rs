@@ -273,25 +273,17 @@ pub fn all_of(customer: CustomerId) -> String {
     format!("customer.{customer}.>")
 }
 
-/// Where the broker copies items of a ledger to that name their customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Items {
-    /// The work queue.
-    pub stream: &'static str,
-}
-
-/// The items that a ledger gives, if their subjects name a customer; those of `QUEUES` name a case.
+/// The work queue that the broker copies a ledger's items to under the names of their customers, if
+/// there is one; an item of `QUEUES` names a case.
 #[must_use]
-pub fn items_of(ledger: &str) -> Option<Items> {
-    (ledger == NOTIFICATION).then_some(Items { stream: OUTBOX })
+pub fn items_of(ledger: &str) -> Option<&'static str> {
+    (ledger == NOTIFICATION).then_some(OUTBOX)
 }
 
-impl Items {
-    /// All of a customer's.
-    #[must_use]
-    pub fn of(self, customer: CustomerId) -> String {
-        format!("outbox.*.{customer}")
-    }
+/// All items of a customer on `OUTBOX`.
+#[must_use]
+pub fn items_for(customer: CustomerId) -> String {
+    format!("outbox.*.{customer}")
 }
 
 /// A customer's subject with the customer left out, for counts that name nobody.

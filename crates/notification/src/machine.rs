@@ -181,30 +181,8 @@ fn from_customer(message: &Stored) -> Result<Option<Input>, Unreadable> {
         if let Some(input) = custody::Input::of_identity(&event) {
             return Ok(Some(Input::Custody(input)));
         }
-        return Ok(match event {
-            IdentityEvent::Merged { survivor, absorbed, .. } => {
-                Some(Input::Merged { survivor, absorbed })
-            }
-            IdentityEvent::Created { .. }
-            | IdentityEvent::Attached { .. }
-            | IdentityEvent::Tied { .. }
-            | IdentityEvent::Described { .. }
-            | IdentityEvent::Consented { .. }
-            | IdentityEvent::SuggestionRejected { .. }
-            | IdentityEvent::Carried { .. }
-            | IdentityEvent::HubFound { .. }
-            | IdentityEvent::HubReleased { .. }
-            | IdentityEvent::Disputed { .. }
-            | IdentityEvent::DisputeSettled { .. }
-            | IdentityEvent::Split { .. }
-            | IdentityEvent::Restated(_)
-            | IdentityEvent::Moved { .. }
-            | IdentityEvent::Erased { .. }
-            | IdentityEvent::ErasureReported { .. }
-            | IdentityEvent::Suggested { .. }
-            | IdentityEvent::Conflicted { .. }
-            | IdentityEvent::Channel { .. } => None,
-        });
+        let IdentityEvent::Merged { survivor, absorbed, .. } = event else { return Ok(None) };
+        return Ok(Some(Input::Merged { survivor, absorbed }));
     }
     let Some(customer) = record.header(header::CUSTOMER) else { return Ok(None) };
     let customer: CustomerId =

@@ -128,8 +128,8 @@ pub(crate) fn parse_id<T: FromStr<Err = IdError>>(
     text.parse().map_err(|error: IdError| FieldError::new(field, error.rule))
 }
 
-/// Empty is none.
-pub(crate) fn parse_optional<T: FromStr<Err = IdError>>(
+/// Reads an id that may be left out: empty is none.
+pub fn parse_optional<T: FromStr<Err = IdError>>(
     field: &str,
     text: &str,
 ) -> Result<Option<T>, FieldError> {

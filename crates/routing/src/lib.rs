@@ -7,6 +7,7 @@ mod grpc;
 mod keeper;
 mod machine;
 mod start;
+mod wish;
 
 pub use machine::RoutingMachine;
 pub use start::start;

@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::str::FromStr;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
@@ -7,18 +6,17 @@ use mainstem_bus::{
     no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
-use mainstem_domain::configuration::Priority;
 use mainstem_domain::custody;
-use mainstem_domain::routing::{
-    Answer, Case, CaseView, Event, Input, NewCase, REASON_AT_MOST, Routing, Stage, State,
-};
+use mainstem_domain::routing::{Answer, Case, CaseView, Event, Input, Routing, Stage, State};
 use mainstem_domain::{
-    CaseId, CustomerId, IdError, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
+    CaseId, CustomerId, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
 };
-use mainstem_proto::field::{parse_case, parse_channel, parse_customer, parse_queue};
+use mainstem_proto::field::{parse_case, parse_customer, parse_queue};
 use mainstem_proto::wire::{channel, routing as wire};
 use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
 use mainstem_runtime::erasure;
+
+use crate::wish::{reason, wish};
 
 /// routing on the bus: reads `CUSTOMER`, writes `ROUTING`.
 #[derive(Debug)]
@@ -29,10 +27,6 @@ const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
 const COUNTERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator];
 const OPENERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
 const KEEPERS: &[Role] = &[Role::Operator, Role::Service];
-
-/// How long each of the details of a case may be, in characters, and how many photos it may have.
-const DETAIL_AT_MOST: usize = 500;
-const PHOTOS_AT_MOST: usize = 20;
 
 /// Cases on one page when the caller does not say, and at most.
 const PAGE: (usize, usize) = (50, 500);
@@ -68,30 +62,8 @@ impl Machine for RoutingMachine {
             if let Some(input) = custody::Input::of_identity(&event) {
                 return Ok(Some(Input::Custody(input)));
             }
-            return Ok(match event {
-                IdentityEvent::Merged { survivor, absorbed, .. } => {
-                    Some(Input::Merged { survivor, absorbed })
-                }
-                IdentityEvent::Created { .. }
-                | IdentityEvent::Attached { .. }
-                | IdentityEvent::Tied { .. }
-                | IdentityEvent::Described { .. }
-                | IdentityEvent::Consented { .. }
-                | IdentityEvent::SuggestionRejected { .. }
-                | IdentityEvent::Carried { .. }
-                | IdentityEvent::HubFound { .. }
-                | IdentityEvent::HubReleased { .. }
-                | IdentityEvent::Disputed { .. }
-                | IdentityEvent::DisputeSettled { .. }
-                | IdentityEvent::Split { .. }
-                | IdentityEvent::Restated(_)
-                | IdentityEvent::Moved { .. }
-                | IdentityEvent::Erased { .. }
-                | IdentityEvent::ErasureReported { .. }
-                | IdentityEvent::Suggested { .. }
-                | IdentityEvent::Conflicted { .. }
-                | IdentityEvent::Channel { .. } => None,
-            });
+            let IdentityEvent::Merged { survivor, absorbed, .. } = event else { return Ok(None) };
+            return Ok(Some(Input::Merged { survivor, absorbed }));
         }
         let Some(customer) = record.header(header::CUSTOMER) else { return Ok(None) };
         let customer: CustomerId =
@@ -267,74 +239,6 @@ fn unreadable(error: impl std::fmt::Display) -> Unreadable {
     Unreadable(error.to_string())
 }
 
-/// Why somebody does what has to be accounted for.
-fn reason(given: &str) -> Result<String, Refusal> {
-    let reason = given.trim().to_owned();
-    if reason.is_empty() || reason.chars().count() > REASON_AT_MOST {
-        let rule = format!("must say why, in 1 to {REASON_AT_MOST} characters");
-        return Err(Refusal::field("reason", rule));
-    }
-    Ok(reason)
-}
-
-/// What is read of a text that may be left out.
-fn given<T>(
-    text: &str,
-    read: impl FnOnce(&str) -> Result<T, Refusal>,
-) -> Result<Option<T>, Refusal> {
-    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
-}
-
-fn id<T: FromStr<Err = IdError>>(field: &str, text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|error: IdError| Refusal::field(field, error.rule))
-}
-
-/// A case as the caller asks for it, in the caller's scope.
-fn wish(caller: &Caller, request: wire::OpenCaseRequest) -> Result<NewCase, Refusal> {
-    let details = routing::details_from(request.details.unwrap_or_default());
-    let texts = [
-        ("product", &details.product),
-        ("serial", &details.serial),
-        ("purchase", &details.purchase),
-        ("warranty", &details.warranty),
-        ("symptom", &details.symptom),
-        ("reference", &details.reference),
-    ];
-    let photos = details.photos.iter().map(|photo| ("photos", photo));
-    for (field, text) in texts.into_iter().chain(photos) {
-        if text.chars().count() > DETAIL_AT_MOST {
-            let rule = format!("must be at most {DETAIL_AT_MOST} characters");
-            return Err(Refusal::field(&format!("details.{field}"), rule));
-        }
-    }
-    if details.photos.len() > PHOTOS_AT_MOST {
-        let rule = format!("must be at most {PHOTOS_AT_MOST}");
-        return Err(Refusal::field("details.photos", rule));
-    }
-    let priority = match request.priority.as_str() {
-        "" => Priority::default(),
-        text => routing::parse_priority("priority", text)?,
-    };
-    let wish = NewCase {
-        customer: parse_customer("customer", &request.customer)?,
-        channel: given(&request.channel, |text| Ok(parse_channel("channel", text)?))?,
-        brand: given(&request.brand, |text| id("brand", text))?,
-        store: given(&request.store, |text| id("store", text))?,
-        queue: parse_queue("queue", &request.queue)?,
-        priority,
-        details,
-        by: caller.name.clone(),
-    };
-    if caller.reaches(wish.store.as_ref(), Some(&wish.queue), wish.brand.as_ref()) {
-        return Ok(wish);
-    }
-    Err(Refusal::new(
-        RefusalCode::PermissionDenied,
-        "OUT_OF_SCOPE",
-        "neither the store nor the queue nor the brand is among the caller's",
-    ))
-}
-
 /// Whose records are whose: under the customer's cases, or nobody's.
 fn custody_draft(event: &custody::Event) -> Draft {
     let customer = event.owner();
@@ -476,11 +380,13 @@ fn response(view: Option<&CaseView>) -> String {
 #[cfg(test)]
 mod tests {
     use mainstem_domain::access::Scope;
-    use mainstem_domain::routing::{Details, Opener, Timing};
+    use mainstem_domain::configuration::Priority;
+    use mainstem_domain::routing::{Details, Opener, REASON_AT_MOST, Timing};
     use mainstem_domain::{At, Decider as _};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::wish::{DETAIL_AT_MOST, PHOTOS_AT_MOST};
 
     fn case() -> Case {
         Case {

@@ -15,7 +15,7 @@ use crate::nats::overwrite::{NotRemoved, Overwriter};
 use crate::nats::store::{Snapshots, StoreError};
 use crate::nats::{Bus, ReadError};
 use crate::record::{Stored, header};
-use crate::topology::{self, Items};
+use crate::topology;
 
 /// When the broker was in the way, a job is taken up again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(crate) struct Custodian<M: Machine> {
     /// Upstreams that are no ledgers: what came in stands there as well.
     upstreams: BTreeMap<&'static str, Overwriter>,
     /// What the broker has copied out of the ledger, for somebody to take.
-    waiting: Option<(Items, Overwriter)>,
+    waiting: Option<Overwriter>,
     downstream: Downstream,
     snapshots: Snapshots,
     writer: mpsc::Sender<Errand<M>>,
@@ -117,7 +117,7 @@ impl<M: Machine> Custodian<M> {
         let ledger = Overwriter::open(bus, M::LEDGER).await?;
         let mut waiting = None;
         if let Some(items) = topology::items_of(M::LEDGER) {
-            waiting = Some((items, Overwriter::open(bus, items.stream).await?));
+            waiting = Some(Overwriter::open(bus, items).await?);
         }
         let downstream = Downstream::open(bus, M::LEDGER).await?;
         let snapshots = snapshots.clone();
@@ -294,9 +294,9 @@ impl<M: Machine> Custodian<M> {
             }
         }
         // What is not in the ledger any more is not copied any more.
-        if let Some((items, waiting)) = &self.waiting {
+        if let Some(waiting) = &self.waiting {
             for customer in customers {
-                waiting.remove_all(&items.of(*customer), u64::MAX).await?;
+                waiting.remove_all(&topology::items_for(*customer), u64::MAX).await?;
             }
         }
         Ok(planned.counts)
@@ -327,12 +327,14 @@ impl<M: Machine> Custodian<M> {
                 }
             }
         }
-        if let Some((items, waiting)) = &self.waiting {
+        if let Some(waiting) = &self.waiting {
             for customer in customers {
                 let mut from = 1;
-                while let Some(message) = waiting.next(&items.of(*customer), from).await? {
+                while let Some(message) =
+                    waiting.next(&topology::items_for(*customer), from).await?
+                {
                     from = message.sequence + 1;
-                    count(items.stream.to_owned(), 1);
+                    count(topology::OUTBOX.to_owned(), 1);
                 }
             }
         }

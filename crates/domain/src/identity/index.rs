@@ -5,6 +5,9 @@ use hashbrown::HashTable;
 /// So many tables, that growing or copying one is over in a millisecond with 10,000,000 entries.
 const SHARDS: usize = 1_024;
 
+/// Tables that [`Index::build`] fills at a time.
+const GROUP: usize = SHARDS / 8;
+
 /// From a hash to the entries of a [`Pages`](super::pages::Pages) that have it, in tables that
 /// clones share until one of them changes.
 ///
@@ -28,34 +31,28 @@ impl Index {
     }
 
     /// Takes all entries at once, table by table: each stays near while it is filled, where one
-    /// entry after the other would wait for memory each time.
-    pub(super) fn build(entries: impl Iterator<Item = (u64, u32)> + Clone) -> Self {
-        let mut ends = vec![0_usize; SHARDS];
-        for (hash, _) in entries.clone() {
-            ends[shard(hash)] += 1;
-        }
-        let mut end = 0;
-        for count in &mut ends {
-            end += *count;
-            *count = end - *count;
-        }
-        let mut sorted = vec![(0, 0); end];
-        for (hash, entry) in entries {
-            let place = &mut ends[shard(hash)];
-            sorted[*place] = (hash, entry);
-            *place += 1;
-        }
-        let mut start = 0;
-        let tables = ends.into_iter().map(|end| {
-            let mut table = HashTable::with_capacity(end - start);
-            for (hash, entry) in &sorted[start..end] {
-                // It has room for all, so no hash is asked for again.
-                table.insert_unique(*hash, *entry, |_| *hash);
+    /// entry after the other would wait for memory each time. Reads them once for each of a few
+    /// groups of tables, so that little stands beside the tables themselves.
+    pub(super) fn build(entries: &(impl Iterator<Item = (u64, u32)> + Clone)) -> Self {
+        let mut shards = Vec::with_capacity(SHARDS);
+        for first in (0..SHARDS).step_by(GROUP) {
+            let mut near: Vec<Vec<(u64, u32)>> = vec![Vec::new(); GROUP];
+            for (hash, entry) in entries.clone() {
+                let in_group = shard(hash).checked_sub(first).and_then(|at| near.get_mut(at));
+                if let Some(table) = in_group {
+                    table.push((hash, entry));
+                }
             }
-            start = end;
-            Arc::new(table)
-        });
-        Self { shards: tables.collect() }
+            shards.extend(near.into_iter().map(|entries| {
+                let mut table = HashTable::with_capacity(entries.len());
+                for (hash, entry) in entries {
+                    // It has room for all, so no hash is asked for again.
+                    table.insert_unique(hash, entry, |_| hash);
+                }
+                Arc::new(table)
+            }));
+        }
+        Self { shards }
     }
 
     pub(super) fn find(&self, hash: u64, is: impl FnMut(&u32) -> bool) -> Option<u32> {

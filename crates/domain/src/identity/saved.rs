@@ -180,10 +180,10 @@ impl Graph {
         let count = |len| u32::try_from(len).unwrap_or(NONE);
         let nodes = 0..count(self.nodes.len());
         let hashes = nodes.map(|node| (spread(self.nodes.get(node).hash), node));
-        self.by_identifier = Index::build(hashes);
+        self.by_identifier = Index::build(&hashes);
         let customers = 0..count(self.customers.len());
         let hashes = customers.map(|who| (self.seed.hash_one(self.id(who)), who));
-        self.by_id = Index::build(hashes);
+        self.by_id = Index::build(&hashes);
         self
     }
 
