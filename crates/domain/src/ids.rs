@@ -110,6 +110,16 @@ slug!(
     CalendarId,
     "calendar"
 );
+slug!(
+    /// A salesperson, or somebody at a desk. Stands for a person, so it holds no name.
+    StaffId,
+    "staff"
+);
+slug!(
+    /// A brand's service desk, or the central one.
+    DeskId,
+    "desk"
+);
 
 slug!(
     /// What an attribute of a person says, e.g. `name`, `given-name`, `family-name`,
@@ -250,6 +260,13 @@ derived!(
     "case",
     b'K',
     "K"
+);
+derived!(
+    /// What a customer and the retailer say to each other on one channel about one brand.
+    ConversationId,
+    "conversation",
+    b'V',
+    "V"
 );
 derived!(
     /// One send item: one call to a vendor's sending API.

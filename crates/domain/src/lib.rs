@@ -26,8 +26,8 @@ pub mod routing;
 pub use at::At;
 pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
-    AttributeName, BrandId, CalendarId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId,
-    ErasureId, EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId, StoreId, SuggestionId,
-    UnitId, derive_uuid,
+    AttributeName, BrandId, CalendarId, CaseId, ChannelId, ConflictId, ConversationId, CustomerId,
+    DeskId, DisputeId, ErasureId, EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId,
+    StaffId, StoreId, SuggestionId, UnitId, derive_uuid,
 };
 pub use refusal::{Refusal, RefusalCode, Violation};

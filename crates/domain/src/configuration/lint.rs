@@ -39,6 +39,8 @@ impl Configuration {
         self.lint_entry(&mut findings);
         self.lint_calendars(&mut findings);
         self.lint_units(&mut findings);
+        self.lint_desks(&mut findings);
+        self.lint_staff(&mut findings);
         for index in 0..self.rules.len() {
             self.lint_rule(index, &mut findings);
         }
@@ -152,9 +154,10 @@ impl Configuration {
                 format!("no template {name}; add it under templates"),
             );
         }
-        if rule.open.is_none() && rule.reply.is_none() {
-            findings.add(path, "does nothing; give it open or reply");
+        if rule.open.is_none() && rule.reply.is_none() && rule.targets.is_empty() {
+            findings.add(&*path, "does nothing; give it open, reply or targets");
         }
+        self.lint_targets(&path, rule, findings);
     }
 
     fn lint_templates(&self, findings: &mut Findings) {

@@ -7,7 +7,9 @@ mod calendar;
 mod condition;
 mod directory;
 mod lint;
+mod lint_staff;
 mod lint_units;
+mod staff;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Rules;
 use crate::person::ChannelEvent;
-use crate::{BrandId, CalendarId, ChannelId, QueueId, StoreId, UnitId};
+use crate::{BrandId, CalendarId, ChannelId, DeskId, QueueId, StaffId, StoreId, UnitId};
 
 pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
 pub use condition::parameter;
@@ -23,6 +25,7 @@ pub use condition::{Condition, ConditionError, Facts};
 use directory::is_default;
 pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Store};
 pub use lint::Problem;
+pub use staff::{CAPACITY_AT_MOST, Desk, StaffMember, Target, TargetError, Who};
 
 /// Everything that is applied together. The default is empty: no channel, no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +48,12 @@ pub struct Configuration {
     /// Who serves the queues. The cases of a queue that no unit serves are never late.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub units: BTreeMap<UnitId, Unit>,
+    /// The desks of brands, and the central one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub desks: BTreeMap<DeskId, Desk>,
+    /// Who speaks with customers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub staff: BTreeMap<StaffId, StaffMember>,
     /// Who is who.
     #[serde(skip_serializing_if = "is_default")]
     pub identity: Rules,
@@ -65,9 +74,17 @@ pub struct Rule {
     /// Opens a case, if given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<OpenCase>,
-    /// The template of the answer, if given.
+    /// The template of the answer, if given. Of a rule with targets it is said when a conversation
+    /// begins or begins anew, not in the middle of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
+    /// Hands the customer to somebody of the staff: tried in order, and the last one keeps the
+    /// conversation until somebody has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+    /// How urgent a conversation is that begins by this rule.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
 }
 
 /// Where a rule opens a case.
@@ -132,6 +149,15 @@ impl Configuration {
         self.units.iter().find(|(_, unit)| unit.queues.contains(queue))
     }
 
+    /// The desks that speak for a brand, or without one the central desks.
+    pub fn desks_of(&self, brand: Option<&BrandId>) -> impl Iterator<Item = &DeskId> {
+        let speaks = move |desk: &Desk| match brand {
+            Some(brand) => desk.brands.contains(brand),
+            None => desk.is_central(),
+        };
+        self.desks.iter().filter(move |(_, desk)| speaks(desk)).map(|(id, _)| id)
+    }
+
     /// How a channel is run now.
     #[must_use]
     pub fn mode(&self, channel: &ChannelId) -> Mode {
@@ -191,12 +217,16 @@ mod tests {
             when: "event.text.lowerAscii().contains('broken')".parse().unwrap(),
             open: None,
             reply: None,
+            targets: Vec::new(),
+            priority: Priority::default(),
         });
         bad.rules.push(Rule {
             name: "lost".to_owned(),
             when: "event.text".parse().unwrap(),
             open: None,
             reply: Some("nowhere".to_owned()),
+            targets: Vec::new(),
+            priority: Priority::default(),
         });
         let paths: Vec<_> = bad.lint().into_iter().map(|problem| problem.path).collect();
         assert_eq!(
