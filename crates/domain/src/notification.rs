@@ -653,8 +653,10 @@ fn request_item(
     }
     let case = request.case.map(|case| case.to_string()).unwrap_or_default();
     let texts = request.templates.iter().take(MESSAGES_AT_MOST);
-    let texts: Option<Vec<_>> =
-        texts.map(|name| configuration.text(name, request.brand.as_ref(), &case)).collect();
+    let texts: Option<Vec<_>> = match &request.text {
+        Some(text) => Some(vec![text.clone()]),
+        None => texts.map(|name| configuration.text(name, request.brand.as_ref(), &case)).collect(),
+    };
     let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
         return failed("no such template");
     };

@@ -153,6 +153,7 @@ impl World {
                     channel: channel(*number),
                     brand: Some("aurora".parse().unwrap()),
                     templates: template.iter().map(|number| format!("t{number}")).collect(),
+                    text: None,
                     mode: *mode,
                     case: None,
                     carrier: None,

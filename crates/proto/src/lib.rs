@@ -6,6 +6,7 @@
 mod canonical;
 mod case;
 pub mod channel;
+pub mod conversation;
 mod custody;
 mod error;
 pub mod field;

@@ -6,6 +6,7 @@ use mainstem_domain::routing::{CaseView, Event, MessageRequest, Purchase};
 use crate::case::{case_to_wire, held_case, held_timing, timing_to_wire};
 pub use crate::case::{details_from, parse_priority};
 use crate::channel::{mode_from, mode_to};
+use crate::conversation;
 use crate::custody::{self, Kinds};
 use crate::error::{DecodeError, FieldError};
 use crate::field::{
@@ -93,6 +94,7 @@ pub fn encode(event: &Event) -> Encoded {
             &wire::CaseRestated { case: Some(case_to_wire(*id, case)) },
         ),
         Event::Custody(event) => custody::encode(&CUSTODY, event),
+        Event::Conversation(event) => conversation::encode(event),
         Event::Accepted { id, customer, queue, priority, by } => record::write(
             CASE_ACCEPTED,
             &wire::CaseAccepted {
@@ -238,6 +240,7 @@ pub fn encode(event: &Event) -> Encoded {
                     .map(|right| timestamp(right.received_at)),
                 mode: mode_to(request.mode).into(),
                 carrier: text(request.carrier.as_ref()),
+                text: request.text.clone().unwrap_or_default(),
             },
         ),
     }
@@ -247,6 +250,9 @@ pub fn encode(event: &Event) -> Encoded {
 #[expect(clippy::too_many_lines, reason = "an arm for each event")]
 pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
     match kind {
+        kind if conversation::KINDS.contains(&kind) => {
+            conversation::decode(kind, body).map(Event::Conversation)
+        }
         CASE_OPENED => {
             let record: wire::CaseOpened = record::read(body)?;
             let CaseView { id, case } = held_case(record.case)?;
@@ -412,6 +418,7 @@ fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldErro
         brand: parse_optional("brand", &record.brand)?,
         mode,
         templates: record.templates,
+        text: (!record.text.is_empty()).then_some(record.text),
         case: parse_optional("case", &record.case)?,
         reply,
         carrier: parse_carrier("carrier", &record.carrier)?,

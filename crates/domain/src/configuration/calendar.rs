@@ -148,6 +148,21 @@ impl Calendar {
         None
     }
 
+    /// Whether it is open, and when that changes; `None`: never.
+    ///
+    /// Hours of two days that touch at midnight count as two.
+    #[must_use]
+    pub fn standing(&self, at: At) -> (bool, Option<At>) {
+        if self.week_total().is_zero() {
+            return (false, None);
+        }
+        match self.openings(at).next() {
+            Some((opens, closes)) if opens <= at => (true, Some(closes)),
+            Some((opens, _)) => (false, Some(opens)),
+            None => (false, None),
+        }
+    }
+
     /// Everything from the day of `from` on: when it opens and when it closes, in order.
     fn openings(&self, from: At) -> impl Iterator<Item = (At, At)> {
         let zone = &self.zone.1;

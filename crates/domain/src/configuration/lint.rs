@@ -154,8 +154,11 @@ impl Configuration {
                 format!("no template {name}; add it under templates"),
             );
         }
-        if rule.open.is_none() && rule.reply.is_none() && rule.targets.is_empty() {
-            findings.add(&*path, "does nothing; give it open, reply or targets");
+        if rule.open.is_none() && rule.reply.is_none() && rule.targets.is_empty() && !rule.close {
+            findings.add(&*path, "does nothing; give it open, reply, targets or close");
+        }
+        if rule.close && !rule.targets.is_empty() {
+            findings.add(&*path, "hands over what it closes; leave out close or targets");
         }
         self.lint_targets(&path, rule, findings);
     }

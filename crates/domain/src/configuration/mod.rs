@@ -82,6 +82,9 @@ pub struct Rule {
     /// conversation until somebody has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// Closes the conversation that goes on about the brand.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub close: bool,
     /// How urgent a conversation is that begins by this rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
@@ -218,6 +221,7 @@ mod tests {
             open: None,
             reply: None,
             targets: Vec::new(),
+            close: false,
             priority: Priority::default(),
         });
         bad.rules.push(Rule {
@@ -226,6 +230,7 @@ mod tests {
             open: None,
             reply: Some("nowhere".to_owned()),
             targets: Vec::new(),
+            close: false,
             priority: Priority::default(),
         });
         let paths: Vec<_> = bad.lint().into_iter().map(|problem| problem.path).collect();

@@ -2,11 +2,17 @@
 
 use super::case::{Case, CaseView, Details};
 use super::clock::Timing;
+use super::conversation::{ConversationEvent, ConversationView};
+use super::floor::Standing;
 use super::state::Purchase;
-use crate::configuration::{Mode, Priority};
+use crate::access::Caller;
+use crate::configuration::{Mode, Priority, Who};
 use crate::custody;
 use crate::person::{Address, Carrier, ChannelEvent, ReplyRight};
-use crate::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId, UnitId, Wakeup};
+use crate::{
+    BrandId, CaseId, ChannelId, ConversationId, CustomerId, QueueId, StaffId, StoreId, UnitId,
+    Wakeup,
+};
 
 /// What can happen to routing.
 #[derive(Clone, Debug)]
@@ -118,6 +124,13 @@ pub enum Input {
         /// Who misses it.
         by: String,
     },
+    /// Staff do something, or say that they are there.
+    Conversation {
+        /// What.
+        wish: ConversationInput,
+        /// Who asks, with the scope that counts.
+        caller: Box<Caller>,
+    },
     /// A customer is taken apart or forgotten.
     Custody(custody::Input),
     /// The engine's own.
@@ -128,6 +141,81 @@ impl From<Wakeup> for Input {
     fn from(wakeup: Wakeup) -> Self {
         Self::Wakeup(wakeup)
     }
+}
+
+/// What staff do with conversations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConversationInput {
+    /// Somebody says to be there, or to be away.
+    Presence {
+        /// Who.
+        staff: StaffId,
+        /// There or away.
+        available: bool,
+        /// How many conversations at once; none: what the directory says.
+        capacity: Option<u32>,
+    },
+    /// Somebody takes what was offered, or what waits in line.
+    Accept {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who.
+        staff: StaffId,
+    },
+    /// Somebody does not take what was offered.
+    Reject {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who.
+        staff: StaffId,
+    },
+    /// It is given to a person, whether that one has room or not.
+    Assign {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who has it from now on.
+        to: StaffId,
+        /// Who says so.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// It is offered to another target, and to the central desk after that.
+    Transfer {
+        /// The conversation.
+        conversation: ConversationId,
+        /// To whom.
+        to: Who,
+        /// Who says so.
+        actor: Actor,
+    },
+    /// Its holder answers the customer.
+    Reply {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who.
+        staff: StaffId,
+        /// What is said: 1 to 5,000 UTF-16 units.
+        text: String,
+    },
+    /// Nothing more is to be said.
+    Close {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who says so.
+        actor: Actor,
+    },
+}
+
+/// Who gives a conversation away or closes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The caller, or the member of staff, as it stands in records.
+    pub by: String,
+    /// As whom, when as a member of staff.
+    pub staff: Option<StaffId>,
+    /// Whether that counts against its holder.
+    pub overrules: bool,
 }
 
 /// A case as staff ask for it.
@@ -160,6 +248,10 @@ pub enum Answer {
     Case(CaseView),
     /// A new case was asked for, and this one is about the same.
     Existing(CaseView),
+    /// The conversation as it is now.
+    Conversation(Box<ConversationView>),
+    /// How a member of staff stands now; none: the person has left.
+    Staff(StaffId, Option<Box<Standing>>),
 }
 
 impl Answer {
@@ -167,7 +259,7 @@ impl Answer {
     #[must_use]
     pub fn case(&self) -> Option<&CaseView> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Conversation(_) | Self::Staff(..) => None,
             Self::Case(view) | Self::Existing(view) => Some(view),
         }
     }
@@ -358,6 +450,8 @@ pub enum Event {
         /// All of it.
         case: Case,
     },
+    /// What is decided about conversations and staff.
+    Conversation(ConversationEvent),
     /// Whose records are whose.
     Custody(custody::Event),
 }
@@ -373,6 +467,8 @@ pub struct MessageRequest {
     pub brand: Option<BrandId>,
     /// What: names of templates, one message each, in this order.
     pub templates: Vec<String>,
+    /// What somebody of the staff says in their own words, instead of a template.
+    pub text: Option<String>,
     /// The case it is about, if any.
     pub case: Option<CaseId>,
     /// The right to answer for free, when this answers an event that gave one.

@@ -20,19 +20,28 @@
 
 mod case;
 mod clock;
+mod conversation;
 mod event;
+mod floor;
+mod offer;
 mod open;
 mod parted;
 mod route;
 mod serial;
 mod state;
 mod step;
+mod talk;
 
 pub use case::{
     CLOSER, Case, CaseView, Details, Opener, REASON_AT_MOST, REOPENED_WITHIN, REQUEUE_AFTER, Stage,
 };
 pub use clock::{Clock, Timing};
-pub use event::{Answer, Event, Input, MessageRequest, NewCase};
+pub use conversation::{
+    About, Conversation, ConversationEvent, ConversationView, Ended, OFFERED_FOR, PASSED_FOR,
+    PassedOver, REMEMBERED_FOR, Talk, Why,
+};
+pub use event::{Actor, Answer, ConversationInput, Event, Input, MessageRequest, NewCase};
+pub use floor::{Place, Post, Standing};
 pub use open::REPEATED_WITHIN;
 pub use serial::Serial;
 pub use state::{Purchase, State};
@@ -105,11 +114,20 @@ impl Decider for Routing {
             Input::Requeue { case, by } => {
                 step::requeue(state, *case, by, at).unwrap_or_else(Decision::refused)
             }
+            Input::Conversation { wish, caller } => {
+                talk::command(state, configuration, wish, caller, at)
+            }
             Input::Custody(input) => {
                 Decision::events(parted::take_custody(state, configuration, input, at))
             }
-            Input::Wakeup(Wakeup::Due) => Decision::events(step::due(state, at)),
-            Input::Wakeup(Wakeup::Configured) => Decision::silent(),
+            Input::Wakeup(Wakeup::Due) => {
+                let cases = step::due(state, at);
+                let conversations = talk::due(state, configuration, at);
+                Decision::events(cases.into_iter().chain(conversations).collect())
+            }
+            Input::Wakeup(Wakeup::Configured) => {
+                Decision::events(talk::configured(state, configuration, at))
+            }
         }
     }
 
@@ -118,11 +136,12 @@ impl Decider for Routing {
             Event::Opened { id, case } | Event::CaseRestated { id, case } => {
                 state.put(*id, case.clone());
             }
-            Event::Moved { from, to } => state.move_all(*from, *to),
+            Event::Moved { from, to } => state.move_all(*from, *to, at),
             Event::PurchaseNoted { customer, purchase } => {
                 state.note_purchase(*customer, purchase.clone());
             }
             Event::MessageRequested(_) => {}
+            Event::Conversation(event) => talk::evolve(state, event, at),
             Event::Custody(event) => parted::evolve(state, event, at),
             Event::Queued { id, .. }
             | Event::Accepted { id, .. }

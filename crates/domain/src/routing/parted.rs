@@ -1,8 +1,10 @@
 //! Whose cases are whose, after a split or an erasure.
 
 use super::case::{Case, CaseView};
+use super::conversation::{Conversation, ConversationEvent};
 use super::event::Event;
 use super::state::State;
+use super::talk;
 use crate::configuration::Configuration;
 use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
 use crate::person::Carrier;
@@ -17,7 +19,10 @@ pub(super) fn take_custody(
 ) -> Vec<Event> {
     let decided = state.custody.decide(input).into_iter().map(Event::Custody);
     match input {
-        custody::Input::Part(part) => decided.chain(restated(state, part)).collect(),
+        custody::Input::Part(part) => {
+            let restated = restated(state, part);
+            decided.chain(restated).chain(talk::idle_restated(state)).collect()
+        }
         custody::Input::Erased { customers, .. } => {
             let cases = customers.iter().flat_map(|customer| state.cases_of(*customer));
             let unfinished = cases.filter(|view| !view.case.stage.is_finished());
@@ -30,7 +35,9 @@ pub(super) fn take_custody(
                 by: ERASER.to_owned(),
                 reason: ERASED.to_owned(),
             });
-            cancelled.take(RESTATED_AT_MOST).chain(decided).collect()
+            let events = cancelled.take(RESTATED_AT_MOST).chain(decided);
+            let events: Vec<_> = events.chain(talk::idle_restated(state)).collect();
+            talk::with_room(state, configuration, events, at)
         }
         custody::Input::Split(_)
         | custody::Input::UpstreamMoved { .. }
@@ -57,7 +64,7 @@ pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
         }
         custody::Event::CustomersForgotten { customers, .. } => {
             for customer in customers {
-                state.forget(*customer);
+                state.forget(*customer, at);
             }
         }
         custody::Event::SplitBegun(_)
@@ -79,11 +86,16 @@ fn restated(state: &State, part: &custody::Part) -> Vec<Event> {
         purchase: purchase.clone(),
     });
     let involved = state.custody.involved(part);
-    let cases = involved.into_iter().flat_map(|customer| state.cases_of(customer));
+    let cases = involved.iter().flat_map(|customer| state.cases_of(*customer));
     let cases = cases.filter(|view| theirs(view.case.carrier)).map(|CaseView { id, case }| {
         Event::CaseRestated { id, case: Case { customer: part.customer, ..case } }
     });
-    purchases.chain(cases).take(RESTATED_AT_MOST).collect()
+    let conversations = involved.iter().flat_map(|customer| state.conversations_of(*customer));
+    let conversations = conversations.filter(|(_, one)| theirs(one.carrier)).map(|(id, one)| {
+        let conversation = Conversation { customer: part.customer, ..one.clone() };
+        Event::Conversation(ConversationEvent::Restated { id, conversation })
+    });
+    purchases.chain(cases).chain(conversations).take(RESTATED_AT_MOST).collect()
 }
 
 impl State {
@@ -111,7 +123,25 @@ impl State {
             Event::MessageRequested(request) => {
                 request.carrier.or_else(|| request.case.and_then(of_case))
             }
+            Event::Conversation(event) => carrier_of_conversation(event),
             Event::Moved { .. } | Event::Custody(_) => None,
         }
+    }
+}
+
+fn carrier_of_conversation(event: &ConversationEvent) -> Option<Carrier> {
+    match event {
+        ConversationEvent::Opened { conversation, .. }
+        | ConversationEvent::Restated { conversation, .. } => conversation.carrier,
+        ConversationEvent::Active { about, .. }
+        | ConversationEvent::Offered { about, .. }
+        | ConversationEvent::Accepted { about, .. }
+        | ConversationEvent::Assigned { about, .. }
+        | ConversationEvent::Replied { about, .. }
+        | ConversationEvent::Closed { about, .. } => about.carrier,
+        ConversationEvent::Stands { .. }
+        | ConversationEvent::Reviewed { .. }
+        | ConversationEvent::IdleRestated { .. }
+        | ConversationEvent::Forgotten { .. } => None,
     }
 }

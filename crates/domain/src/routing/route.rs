@@ -5,6 +5,7 @@ use super::clock::Timing;
 use super::event::{Event, MessageRequest};
 use super::open::{Key, new_id};
 use super::state::{Purchase, State};
+use super::talk;
 use crate::configuration::{Configuration, MOVED, Mode, parameter};
 use crate::person::{Act, Carrier, ChannelEvent, ReplyRight};
 use crate::{At, BrandId, CustomerId};
@@ -50,7 +51,17 @@ pub(super) fn route(
     }
     let reply =
         event.reply_token.clone().map(|token| ReplyRight { token, received_at: event.received_at });
-    let mut templates: Vec<_> = rule.and_then(|rule| rule.reply.clone()).into_iter().collect();
+    let whose = (customer, brand.as_ref());
+    if let Some(rule) = rule.filter(|rule| rule.close) {
+        let closed = talk::closed_by_rule(state, whose, event, rule).into_iter().collect();
+        events.extend(talk::settled(state, configuration, closed, at).1);
+    }
+    let heard = talk::hear(state, configuration, whose, event, rule, at);
+    // In the middle of a conversation nobody is told again that somebody will answer.
+    let goes_on = heard.as_ref().is_some_and(|heard| !heard.begins);
+    let said = rule.filter(|rule| rule.targets.is_empty() || !goes_on);
+    events.extend(heard.map(|heard| Event::Conversation(heard.event)));
+    let mut templates: Vec<_> = said.and_then(|rule| rule.reply.clone()).into_iter().collect();
     // Shown by reply alone: a push that only says where else to go would be a disturbance.
     if event.mode == Mode::Retired && reply.is_some() {
         templates.push(MOVED.to_owned());
@@ -61,6 +72,7 @@ pub(super) fn route(
             channel: event.channel.clone(),
             brand,
             templates,
+            text: None,
             case: about,
             reply,
             mode: event.mode,
@@ -71,7 +83,8 @@ pub(super) fn route(
 }
 
 /// The brand that an event is about: the menu's, if the directory has it; else the event's own,
-/// which is its store's; else that of the last purchase.
+/// which is its store's; else, of a text, that of the conversation that was active last; else that
+/// of the last purchase.
 fn brand(
     state: &State,
     configuration: &Configuration,
@@ -84,6 +97,12 @@ fn brand(
     };
     menu.filter(|brand| configuration.brands.contains_key(brand))
         .or_else(|| event.brand.clone())
+        .or_else(|| {
+            // What is written without saying of what goes on with what was spoken of last.
+            let writes = matches!(event.act, Act::Text(_));
+            let last = state.floor.last_active(customer, &event.channel).filter(|_| writes);
+            last.and_then(|one| one.brand.clone())
+        })
         .or_else(|| state.purchase(customer).map(|purchase| purchase.brand.clone()))
 }
 

@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use super::case::{Case, CaseView, Stage};
+use super::floor::Floor;
 use super::open::{Key, REPEATED_WITHIN};
 use super::serial::Serial;
 use crate::configuration::Priority;
@@ -35,6 +36,8 @@ pub struct State {
     purchases: OrdMap<CustomerId, Vector<Purchase>>,
     /// Aliases, and whose they became.
     absorbed: OrdMap<CustomerId, CustomerId>,
+    /// Conversations and staff.
+    pub(super) floor: Floor,
     pub(super) custody: Custody,
 }
 
@@ -120,7 +123,8 @@ impl State {
     }
 
     /// Forgets everything of a customer.
-    pub(super) fn forget(&mut self, customer: CustomerId) {
+    pub(super) fn forget(&mut self, customer: CustomerId, at: At) {
+        self.floor.forget(customer, at);
         for id in self.by_customer.get(&customer).cloned().unwrap_or_default() {
             self.take(id);
         }
@@ -196,7 +200,8 @@ impl State {
     }
 
     pub(super) fn next_deadline(&self) -> Option<At> {
-        self.deadlines.get_min().map(|(at, _)| *at)
+        let case = self.deadlines.get_min().map(|(at, _)| *at);
+        [case, self.floor.next_deadline()].into_iter().flatten().min()
     }
 
     /// Cases whose deadline has come by `at`, the earliest first.
@@ -259,7 +264,8 @@ impl State {
 
     /// Everything of one customer becomes the other's; of two purchases that hang on the same the
     /// newer stays.
-    pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId) {
+    pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId, at: At) {
+        self.floor.move_all(from, to, at);
         self.absorbed.remove(&to);
         self.absorbed.insert(from, to);
         for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
@@ -282,7 +288,11 @@ fn place(id: CaseId, case: &Case) -> (Priority, At, CaseId) {
     (case.priority, case.opened_at, id)
 }
 
-fn remove<K: Ord + Clone, V: Ord + Clone>(index: &mut OrdMap<K, OrdSet<V>>, key: &K, value: &V) {
+pub(super) fn remove<K: Ord + Clone, V: Ord + Clone>(
+    index: &mut OrdMap<K, OrdSet<V>>,
+    key: &K,
+    value: &V,
+) {
     if let Some(values) = index.get_mut(key) {
         values.remove(value);
         if values.is_empty() {

@@ -81,6 +81,7 @@ pub(super) fn told(
             channel: case.channel.clone(),
             brand: case.brand.clone(),
             templates: vec![template.to_owned()],
+            text: None,
             case: Some(id),
             reply: None,
             mode: configuration.mode(&case.channel),
@@ -253,6 +254,7 @@ pub(super) fn evolve(case: &mut Case, event: &Event, at: At) {
         | Event::Moved { .. }
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
+        | Event::Conversation(_)
         | Event::Custody(_) => {}
     }
 }

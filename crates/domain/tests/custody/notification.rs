@@ -131,6 +131,7 @@ impl Bench {
                 channel: channel(number),
                 brand: None,
                 templates: vec!["t".to_owned()],
+                text: None,
                 case: None,
                 reply: None,
                 mode: Mode::Live,

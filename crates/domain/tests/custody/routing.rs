@@ -1,8 +1,11 @@
+use mainstem_domain::access::{Caller, Role, Scope};
 use mainstem_domain::configuration::{Configuration, Mode};
 use mainstem_domain::custody::{Custody, ERASED};
 use mainstem_domain::person::{Act, Address, Business, Carrier, ChannelEvent, Sighting};
-use mainstem_domain::routing::{Event, Input, Routing, Stage, State};
-use mainstem_domain::{CustomerId, custody};
+use mainstem_domain::routing::{
+    Actor, ConversationEvent, ConversationInput, Event, Input, Routing, Stage, State,
+};
+use mainstem_domain::{CustomerId, Decider as _, Wakeup, custody};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -48,6 +51,20 @@ impl Service for TheRouting {
             | Event::PurchaseNoted { customer, .. } => Some(*customer),
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
+            Event::Conversation(event) => match event {
+                ConversationEvent::Opened { conversation, .. }
+                | ConversationEvent::Restated { conversation, .. } => Some(conversation.customer),
+                ConversationEvent::Active { about, .. }
+                | ConversationEvent::Offered { about, .. }
+                | ConversationEvent::Accepted { about, .. }
+                | ConversationEvent::Assigned { about, .. }
+                | ConversationEvent::Replied { about, .. }
+                | ConversationEvent::Closed { about, .. } => Some(about.customer),
+                ConversationEvent::Stands { .. }
+                | ConversationEvent::Reviewed { .. }
+                | ConversationEvent::Forgotten { .. }
+                | ConversationEvent::IdleRestated { .. } => None,
+            },
             Event::Custody(event) => event.owner(),
         }
     }
@@ -62,13 +79,22 @@ enum Op {
     Tap { person: usize, menu: u8 },
     Buy { person: usize, brand: &'static str, minutes_ago: i64 },
     Work { case: usize, what: u8 },
+    Talk { conversation: usize, what: u8 },
+    Staff { who: &'static str, available: bool },
+    Wait { minutes: u64 },
     Change(Change),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let brand = prop::sample::select(vec!["aurora", "borea"]);
     let op = prop_oneof![
-        6 => (0..PEOPLE, 0..3_u8).prop_map(|(person, menu)| Op::Tap { person, menu }),
+        4 => (0..8_usize, 0..5_u8)
+            .prop_map(|(conversation, what)| Op::Talk { conversation, what }),
+        2 => (prop::sample::select(vec!["c1", "c2"]), prop::bool::weighted(0.8))
+            .prop_map(|(who, available)| Op::Staff { who, available }),
+        2 => prop::sample::select(vec![1, 4, 60 * 24 * 31])
+            .prop_map(|minutes| Op::Wait { minutes }),
+        8 => (0..PEOPLE, 0..4_u8).prop_map(|(person, menu)| Op::Tap { person, menu }),
         3 => (0..PEOPLE, brand, 0..3_i64)
             .prop_map(|(person, brand, minutes_ago)| Op::Buy { person, brand, minutes_ago }),
         5 => (0..8_usize, 0..8_u8).prop_map(|(case, what)| Op::Work { case, what }),
@@ -81,7 +107,13 @@ fn configuration() -> Configuration {
     serde_json::from_value(serde_json::json!({
         "brands": {"aurora": {"name": "Aurora"}, "borea": {"name": "Borea"}},
         "queues": {"repair": {"name": "Repair"}, "advice": {"name": "Advice"}},
+        "desks": {"central": {"name": "Central"}},
+        "staff": {
+            "c1": {"name": "C1", "desk": "central", "capacity": 2},
+            "c2": {"name": "C2", "desk": "central", "capacity": 1},
+        },
         "rules": [
+            {"name": "r3", "when": "event.menu == 'm3'", "targets": ["central_desk"]},
             {"name": "r0", "when": "event.menu == 'm0'", "open": {"queue": "repair"}, "reply": "hello"},
             {"name": "r1", "when": "event.menu == 'm1'", "open": {"queue": "repair", "priority": "P1"}},
             {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
@@ -115,7 +147,16 @@ fn act(world: &mut World<TheRouting>, person: usize, act: Act, brand: Option<&st
     world.give(&Input::Channel { customer, event: Box::new(event), address: Some(address) });
 }
 
+fn asked_for(wish: ConversationInput) -> Input {
+    let scope = Scope { all: true, ..Scope::default() };
+    let caller = Box::new(Caller { name: "desk".to_owned(), role: Role::Desk, scope });
+    Input::Conversation { wish, caller }
+}
+
 fn run(world: &mut World<TheRouting>, op: &Op) {
+    while Routing::due(&world.state).is_some_and(|due| due <= world.at) {
+        world.give(&Input::Wakeup(Wakeup::Due));
+    }
     match op {
         Op::Tap { person, menu } => {
             act(world, *person, Act::Postback(format!("menu=m{menu}")), None);
@@ -141,6 +182,30 @@ fn run(world: &mut World<TheRouting>, op: &Op) {
                 _ => Input::Cancel { case, by, overrules: true, reason: "no".to_owned() },
             });
         }
+        Op::Talk { conversation, what } => {
+            let Some((id, one)) = world.state.conversations_after(None).nth(*conversation) else {
+                return;
+            };
+            let (conversation, asked) = (*id, one.stage.staff().cloned());
+            let actor = Actor { by: "desk".to_owned(), staff: None, overrules: true };
+            let input = match (what, asked) {
+                (0 | 1, Some(staff)) => ConversationInput::Accept { conversation, staff },
+                (2, Some(staff)) => ConversationInput::Reject { conversation, staff },
+                (3, Some(staff)) => {
+                    ConversationInput::Reply { conversation, staff, text: "yes".to_owned() }
+                }
+                _ => ConversationInput::Close { conversation, actor },
+            };
+            world.give(&asked_for(input));
+        }
+        Op::Staff { who, available } => {
+            let (staff, available) = (who.parse().unwrap(), *available);
+            let wish = ConversationInput::Presence { staff, available, capacity: None };
+            world.give(&asked_for(wish));
+        }
+        Op::Wait { minutes } => {
+            world.at = world.at.after(std::time::Duration::from_mins(*minutes));
+        }
         Op::Change(change) => world.change(change),
     }
 }
@@ -150,6 +215,10 @@ fn check(world: &World<TheRouting>) -> Result<(), TestCaseError> {
     for (id, case) in world.state.cases_after(None) {
         let person = person_of(case.carrier.unwrap());
         prop_assert_eq!(case.customer, world.customer(person), "case {} is another's", id);
+    }
+    for (id, one) in world.state.conversations_after(None) {
+        let person = person_of(one.carrier.unwrap());
+        prop_assert_eq!(one.customer, world.customer(person), "conversation {} is another's", id);
     }
     Ok(())
 }

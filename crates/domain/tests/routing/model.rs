@@ -377,7 +377,9 @@ impl Model {
                 Expected::default()
             }
             // Has a world of its own: tests/custody.
-            Input::Custody(_) | Input::Wakeup(Wakeup::Configured) => Expected::default(),
+            Input::Conversation { .. } | Input::Custody(_) | Input::Wakeup(Wakeup::Configured) => {
+                Expected::default()
+            }
         }
     }
 

@@ -86,14 +86,14 @@ prop_compose! {
         customer in customer(),
         channel in channel_id(),
         brand in option::of(brand()),
-        templates in vec(any_text(), 0..4),
+        (templates, text) in (vec(any_text(), 0..4), option::of(token())),
         case in option::of(case_id()),
         reply in option::of((token(), at())),
         mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
         carrier in carrier(),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
-        MessageRequest { customer, channel, brand, templates, case, reply, mode, carrier }
+        MessageRequest { customer, channel, brand, templates, text, case, reply, mode, carrier }
     }
 }
 
@@ -169,8 +169,9 @@ pub(super) fn routing_event() -> impl Strategy<Value = route::Event> {
             let purchase = route::Purchase { brand, at, carrier };
             route::Event::PurchaseNoted { customer, purchase }
         }),
-        step(),
+        step().boxed(),
         (customer(), customer()).prop_map(|(from, to)| route::Event::Moved { from, to }),
         request().prop_map(route::Event::MessageRequested),
+        conversation_event().prop_map(route::Event::Conversation).boxed(),
     ]
 }

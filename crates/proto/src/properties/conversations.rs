@@ -1,0 +1,167 @@
+//! Conversations and staff.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mainstem_domain::configuration::{Target, Who};
+use mainstem_domain::routing::{
+    About, Conversation, ConversationEvent, Ended, PassedOver, Place, Post, Talk, Why,
+};
+use mainstem_domain::{ConversationId, StaffId};
+
+use super::cases::priority;
+use super::*;
+
+fn id() -> impl Strategy<Value = ConversationId> {
+    any::<u64>().prop_map(|origin| ConversationId::derive(&origin.to_string()))
+}
+
+fn staff() -> impl Strategy<Value = StaffId> {
+    slug().prop_map(|text| text.parse().unwrap())
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    prop::sample::select(Who::ALL.to_vec())
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    let within = option::of((1..90_000_u64).prop_map(Duration::from_secs));
+    (who(), within).prop_map(|(who, within)| Target { who, within })
+}
+
+fn talk() -> impl Strategy<Value = Talk> {
+    prop_oneof![
+        Just(Talk::Waiting),
+        (staff(), 0..9_usize, at(), option::of(at())).prop_map(
+            |(staff, target, until, target_until)| Talk::Offered {
+                staff,
+                target,
+                until,
+                target_until
+            }
+        ),
+        (staff(), at()).prop_map(|(staff, at)| Talk::InProgress { staff, at }),
+        (any_text(), at()).prop_map(|(by, at)| Talk::Closed { by, at }),
+    ]
+}
+
+fn right() -> impl Strategy<Value = Option<ReplyRight>> {
+    let right = (token(), at()).prop_map(|(token, received_at)| ReplyRight { token, received_at });
+    option::of(right)
+}
+
+fn passed_over() -> impl Strategy<Value = Vec<PassedOver>> {
+    let why = prop::sample::select(Why::ALL.to_vec());
+    let one = (who(), option::of(staff()), why);
+    vec(one.prop_map(|(who, staff, why)| PassedOver { who, staff, why }), 0..3)
+}
+
+prop_compose! {
+    fn conversation()(
+        (customer, channel, brand, store) in
+            (customer(), channel_id(), option::of(brand()), option::of(store())),
+        (rule, event, carrier, priority) in (any_text(), event_id(), carrier(), priority()),
+        (waiting_since, active_at, stage, reply) in (at(), at(), talk(), right()),
+        (chain, passed) in (vec(target(), 0..4), vec((staff(), at()), 0..3)),
+    ) -> Conversation {
+        Conversation {
+            customer, channel, brand, store, rule, event, carrier, priority, waiting_since,
+            active_at, chain, stage, passed, reply,
+        }
+    }
+}
+
+prop_compose! {
+    fn about()(id in id(), customer in customer(), carrier in carrier()) -> About {
+        About { id, customer, carrier }
+    }
+}
+
+prop_compose! {
+    fn post()(
+        (available, on_shift, until) in (any::<bool>(), any::<bool>(), option::of(at())),
+        (own_capacity, capacity) in (option::of(1..=u32::MAX), any::<u32>()),
+        place in option::of(prop_oneof![
+            store().prop_map(Place::Store),
+            slug().prop_map(|text| Place::Desk(text.parse().unwrap())),
+            Just(Place::Central),
+        ]),
+        brands in vec(brand(), 0..3),
+    ) -> Post {
+        let brands: BTreeSet<_> = brands.into_iter().collect();
+        Post { available, own_capacity, capacity, place, brands, on_shift, until }
+    }
+}
+
+pub(super) fn conversation_event() -> BoxedStrategy<ConversationEvent> {
+    prop_oneof![6 => step(), 4 => whole()].boxed()
+}
+
+fn step() -> BoxedStrategy<ConversationEvent> {
+    let ended = prop::sample::select(Ended::ALL.to_vec());
+    let chain = option::of(vec(target(), 1..4)).boxed();
+    let offered = (about(), talk().boxed(), option::of(staff()), ended, chain);
+    let passed = (vec((staff(), at()), 0..3), passed_over());
+    prop_oneof![
+        (about(), event_id(), right())
+            .prop_map(|(about, event, reply)| ConversationEvent::Active { about, event, reply })
+            .boxed(),
+        (offered, passed)
+            .prop_map(|((about, stage, before, ended, chain), (passed, passed_over))| {
+                ConversationEvent::Offered {
+                    about,
+                    stage,
+                    before,
+                    ended,
+                    chain,
+                    passed,
+                    passed_over,
+                }
+            })
+            .boxed(),
+        (about(), staff())
+            .prop_map(|(about, staff)| ConversationEvent::Accepted { about, staff })
+            .boxed(),
+        (about(), option::of(staff()), staff(), any_text(), any_text())
+            .prop_map(|(about, before, staff, by, reason)| ConversationEvent::Assigned {
+                about,
+                before,
+                staff,
+                by,
+                reason
+            })
+            .boxed(),
+        (about(), staff())
+            .prop_map(|(about, staff)| ConversationEvent::Replied { about, staff })
+            .boxed(),
+        (about(), any_text())
+            .prop_map(|(about, by)| ConversationEvent::Closed { about, by })
+            .boxed(),
+    ]
+    .boxed()
+}
+
+fn whole() -> BoxedStrategy<ConversationEvent> {
+    prop_oneof![
+        (id(), conversation().boxed(), any::<bool>(), passed_over())
+            .prop_map(|(id, conversation, again, passed_over)| ConversationEvent::Opened {
+                id,
+                conversation,
+                again,
+                passed_over
+            })
+            .boxed(),
+        (id(), conversation().boxed())
+            .prop_map(|(id, conversation)| ConversationEvent::Restated { id, conversation })
+            .boxed(),
+        vec(id(), 0..3).prop_map(|ids| ConversationEvent::Forgotten { ids }).boxed(),
+        (staff(), post().boxed())
+            .prop_map(|(staff, post)| ConversationEvent::Stands { staff, post })
+            .boxed(),
+        option::of(staff()).prop_map(|up_to| ConversationEvent::Reviewed { up_to }).boxed(),
+        vec((staff(), at()), 0..3)
+            .prop_map(|since| ConversationEvent::IdleRestated { since })
+            .boxed(),
+    ]
+    .boxed()
+}
