@@ -22,5 +22,10 @@ mainstem_runtime::grpc_face!(
         set_priority => "SetPriority": SetPriorityRequest -> SetPriorityResponse,
         cancel_case => "CancelCase": CancelCaseRequest -> CancelCaseResponse,
         requeue_case => "RequeueCase": RequeueCaseRequest -> RequeueCaseResponse,
+        issue_binding_code => "IssueBindingCode": IssueBindingCodeRequest -> IssueBindingCodeResponse,
+        revoke_binding_code => "RevokeBindingCode": RevokeBindingCodeRequest -> RevokeBindingCodeResponse,
+        list_bindings => "ListBindings": ListBindingsRequest -> ListBindingsResponse,
+        end_binding => "EndBinding": EndBindingRequest -> EndBindingResponse,
+        hand_over => "HandOver": HandOverRequest -> HandOverResponse,
     }
 );

@@ -1,12 +1,15 @@
 //! What can happen to routing, and what it decides.
 
+use super::binding::{
+    Binding, CodeAnswer, HandOver, IssuedCode, NewCode, Nonce, Presented, RefusedWhy,
+};
 use super::case::{Case, CaseView, Details};
 use super::clock::Timing;
 use super::state::Purchase;
 use crate::configuration::{Mode, Priority};
 use crate::custody;
 use crate::person::{Address, Carrier, ChannelEvent, ReplyRight};
-use crate::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId, UnitId, Wakeup};
+use crate::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StaffId, StoreId, UnitId, Wakeup};
 
 /// What can happen to routing.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub enum Input {
         event: Box<ChannelEvent>,
         /// Where the person can be answered, if anywhere.
         address: Option<Address>,
+        /// The binding code that stands in it, if one does.
+        code: Option<Presented>,
     },
     /// Two customers are one.
     Merged {
@@ -122,6 +127,26 @@ pub enum Input {
     Custody(custody::Input),
     /// The engine's own.
     Wakeup(Wakeup),
+    /// Staff want a binding code.
+    IssueCode(Box<NewCode>),
+    /// A binding code is to be good no more.
+    RevokeCode {
+        /// The code.
+        nonce: Nonce,
+        /// Who says so.
+        by: String,
+    },
+    /// A customer is to have no salesperson any more for a brand, or for all.
+    EndBinding {
+        /// The customer; an alias counts for its survivor.
+        customer: CustomerId,
+        /// The brand; none: the binding that is for all brands.
+        brand: Option<BrandId>,
+        /// Who says so.
+        by: String,
+    },
+    /// Customers of one salesperson become another's.
+    HandOver(HandOver),
 }
 
 impl From<Wakeup> for Input {
@@ -160,6 +185,24 @@ pub enum Answer {
     Case(CaseView),
     /// A new case was asked for, and this one is about the same.
     Existing(CaseView),
+    /// A new binding code, to be sealed.
+    Code(Box<CodeAnswer>),
+    /// The binding code that is good no more.
+    Revoked(IssuedCode),
+    /// The binding that is in force no more.
+    Ended {
+        /// Whose it was.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// A hand-over has begun, unless there was nothing to hand over.
+    HandedOver {
+        /// How many bindings are handed over.
+        bindings: usize,
+        /// How many stay, because they are for brands that the other one does not speak for.
+        left: usize,
+    },
 }
 
 impl Answer {
@@ -167,7 +210,11 @@ impl Answer {
     #[must_use]
     pub fn case(&self) -> Option<&CaseView> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing
+            | Self::Code(_)
+            | Self::Revoked(_)
+            | Self::Ended { .. }
+            | Self::HandedOver { .. } => None,
             Self::Case(view) | Self::Existing(view) => Some(view),
         }
     }
@@ -360,6 +407,61 @@ pub enum Event {
     },
     /// Whose records are whose.
     Custody(custody::Event),
+    /// A binding code is good from now on.
+    CodeIssued {
+        /// The code.
+        code: IssuedCode,
+        /// Who asked for it.
+        by: String,
+    },
+    /// A binding code is good no more.
+    CodeRevoked {
+        /// The code.
+        nonce: Nonce,
+        /// Whose it was.
+        staff: StaffId,
+        /// Who says so.
+        by: String,
+    },
+    /// A presented code bound nobody. Names no customer, so that the count outlives an erasure.
+    CodeRefused {
+        /// Why.
+        why: RefusedWhy,
+        /// Whose it was, if that can be told.
+        staff: Option<StaffId>,
+        /// Where it came in.
+        channel: ChannelId,
+    },
+    /// The customer has this salesperson from now on; see [`Binding`] for what that ends.
+    Bound {
+        /// The customer.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// Staff ended a binding.
+    BindingEnded {
+        /// The customer.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// A binding belongs to a piece of the customer that it belonged to. Everything else is as it was.
+    BindingRestated {
+        /// The piece.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// Customers are being handed over: [`Event::Bound`] for each of them follows.
+    HandOverBegun(HandOver),
+    /// That was all.
+    HandOverDone {
+        /// Whose they were.
+        from: StaffId,
+        /// Whose they are.
+        to: StaffId,
+    },
 }
 
 /// What a customer is to be told, and how it may be told.
@@ -382,4 +484,6 @@ pub struct MessageRequest {
     pub mode: Mode,
     /// What it hangs on: the event that it answers, or its case; none, when nobody knows.
     pub carrier: Option<Carrier>,
+    /// The salesperson whose name it tells, if any.
+    pub staff: Option<StaffId>,
 }

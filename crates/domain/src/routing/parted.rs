@@ -44,14 +44,18 @@ pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
     match event {
         custody::Event::Divided(part) => {
             state.forget_purchases(part.before, &part.carriers);
+            state.bindings.forget_carried(part.before, &part.carriers);
             // The record of a merge goes when its survivor is erased: then what was moved by it
             // stands where it was, with the piece itself or where an earlier merge had moved it.
             for own in [part.customer].iter().chain(&part.aliases) {
                 state.forget_purchases(state.current(*own), &part.carriers);
                 state.forget_purchases(*own, &part.carriers);
+                state.bindings.forget_carried(state.current(*own), &part.carriers);
+                state.bindings.forget_carried(*own, &part.carriers);
             }
             for alias in &part.aliases {
                 state.forget_all_purchases(*alias);
+                state.bindings.forget(*alias);
             }
             state.divide_aliases(part.customer, &part.aliases);
         }
@@ -83,7 +87,12 @@ fn restated(state: &State, part: &custody::Part) -> Vec<Event> {
     let cases = cases.filter(|view| theirs(view.case.carrier)).map(|CaseView { id, case }| {
         Event::CaseRestated { id, case: Case { customer: part.customer, ..case } }
     });
-    purchases.chain(cases).take(RESTATED_AT_MOST).collect()
+    // The newest first: were there too many, the oldest of what is over would be lost.
+    let bindings = state.bindings.newest_first(part.before);
+    let bindings = bindings.filter(|binding| theirs(binding.carrier)).map(|binding| {
+        Event::BindingRestated { customer: part.customer, binding: binding.clone() }
+    });
+    purchases.chain(cases).chain(bindings).take(RESTATED_AT_MOST).collect()
 }
 
 impl State {
@@ -111,7 +120,16 @@ impl State {
             Event::MessageRequested(request) => {
                 request.carrier.or_else(|| request.case.and_then(of_case))
             }
-            Event::Moved { .. } | Event::Custody(_) => None,
+            Event::Bound { binding, .. }
+            | Event::BindingEnded { binding, .. }
+            | Event::BindingRestated { binding, .. } => binding.carrier,
+            Event::Moved { .. }
+            | Event::Custody(_)
+            | Event::CodeIssued { .. }
+            | Event::CodeRevoked { .. }
+            | Event::CodeRefused { .. }
+            | Event::HandOverBegun(_)
+            | Event::HandOverDone { .. } => None,
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn route(
             reply,
             mode: event.mode,
             carrier,
+            staff: None,
         }));
     }
     events
@@ -72,7 +73,7 @@ pub(super) fn route(
 
 /// The brand that an event is about: the menu's, if the directory has it; else the event's own,
 /// which is its store's; else that of the last purchase.
-fn brand(
+pub(super) fn brand(
     state: &State,
     configuration: &Configuration,
     customer: CustomerId,

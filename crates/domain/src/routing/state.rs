@@ -5,6 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
+use super::bindings::Bindings;
 use super::case::{Case, CaseView, Stage};
 use super::open::{Key, REPEATED_WITHIN};
 use super::serial::Serial;
@@ -36,6 +37,7 @@ pub struct State {
     /// Aliases, and whose they became.
     absorbed: OrdMap<CustomerId, CustomerId>,
     pub(super) custody: Custody,
+    pub(super) bindings: Bindings,
 }
 
 /// The brand that a customer bought of last.
@@ -125,6 +127,7 @@ impl State {
             self.take(id);
         }
         self.forget_all_purchases(customer);
+        self.bindings.forget(customer);
         self.absorbed.remove(&customer);
     }
 
@@ -196,7 +199,9 @@ impl State {
     }
 
     pub(super) fn next_deadline(&self) -> Option<At> {
-        self.deadlines.get_min().map(|(at, _)| *at)
+        let case = self.deadlines.get_min().map(|(at, _)| *at);
+        let hand_over = self.bindings.next_hand_over().map(|(at, _)| *at);
+        case.into_iter().chain(hand_over).min()
     }
 
     /// Cases whose deadline has come by `at`, the earliest first.
@@ -262,6 +267,7 @@ impl State {
     pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId) {
         self.absorbed.remove(&to);
         self.absorbed.insert(from, to);
+        self.bindings.move_all(from, to);
         for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
             self.change(id, |case| case.customer = to);
         }

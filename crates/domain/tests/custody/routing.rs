@@ -49,6 +49,14 @@ impl Service for TheRouting {
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
             Event::Custody(event) => event.owner(),
+            Event::Bound { customer, .. }
+            | Event::BindingEnded { customer, .. }
+            | Event::BindingRestated { customer, .. } => Some(*customer),
+            Event::CodeIssued { .. }
+            | Event::CodeRevoked { .. }
+            | Event::CodeRefused { .. }
+            | Event::HandOverBegun(_)
+            | Event::HandOverDone { .. } => None,
         }
     }
 
@@ -112,7 +120,8 @@ fn act(world: &mut World<TheRouting>, person: usize, act: Act, brand: Option<&st
     };
     let address = Address { channel: event.channel.clone(), user: format!("U{person}") };
     let customer = world.customer(person);
-    world.give(&Input::Channel { customer, event: Box::new(event), address: Some(address) });
+    let (event, address) = (Box::new(event), Some(address));
+    world.give(&Input::Channel { customer, event, address, code: None });
 }
 
 fn run(world: &mut World<TheRouting>, op: &Op) {

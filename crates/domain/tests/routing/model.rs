@@ -292,7 +292,7 @@ impl Model {
         at: At,
     ) -> Expected {
         match input {
-            Input::Channel { customer, event, address } => {
+            Input::Channel { customer, event, address, .. } => {
                 self.channel(configuration, *customer, event, address.is_some(), at)
             }
             Input::Merged { survivor, absorbed } => {
@@ -377,7 +377,12 @@ impl Model {
                 Expected::default()
             }
             // Has a world of its own: tests/custody.
-            Input::Custody(_) | Input::Wakeup(Wakeup::Configured) => Expected::default(),
+            Input::Custody(_)
+            | Input::IssueCode(_)
+            | Input::RevokeCode { .. }
+            | Input::EndBinding { .. }
+            | Input::HandOver(_)
+            | Input::Wakeup(Wakeup::Configured) => Expected::default(),
         }
     }
 
