@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::world::{Change, PEOPLE, Service, World, change, member, person_of};
 
-struct TheRouting;
+pub(super) struct TheRouting;
 
 impl Service for TheRouting {
     type Decider = Routing;
