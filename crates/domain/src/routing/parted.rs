@@ -1,12 +1,24 @@
 //! Whose cases are whose, after a split or an erasure.
 
+use imbl::Vector;
+use serde::{Deserialize, Serialize};
+
 use super::case::{Case, CaseView};
 use super::event::Event;
 use super::state::State;
 use crate::configuration::Configuration;
 use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
 use crate::person::Carrier;
-use crate::{At, CaseId};
+use crate::{At, CaseId, CustomerId};
+
+/// A piece of a customer whose last part was not read yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Parting {
+    /// Whose it was before its first part.
+    home: CustomerId,
+    /// Of its parts up to now.
+    carriers: Vector<Carrier>,
+}
 
 /// A customer is taken apart or forgotten.
 pub(super) fn take_custody(
@@ -42,23 +54,7 @@ pub(super) fn take_custody(
 /// Takes in what is decided about records.
 pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
     match event {
-        custody::Event::Divided(part) => {
-            state.forget_purchases(part.before, &part.carriers);
-            state.bindings.forget_carried(part.before, &part.carriers);
-            // The record of a merge goes when its survivor is erased: then what was moved by it
-            // stands where it was, with the piece itself or where an earlier merge had moved it.
-            for own in [part.customer].iter().chain(&part.aliases) {
-                state.forget_purchases(state.current(*own), &part.carriers);
-                state.forget_purchases(*own, &part.carriers);
-                state.bindings.forget_carried(state.current(*own), &part.carriers);
-                state.bindings.forget_carried(*own, &part.carriers);
-            }
-            for alias in &part.aliases {
-                state.forget_all_purchases(*alias);
-                state.bindings.forget(*alias);
-            }
-            state.divide_aliases(part.customer, &part.aliases);
-        }
+        custody::Event::Divided(part) => divide(state, part),
         custody::Event::CustomersForgotten { customers, .. } => {
             for customer in customers {
                 state.forget(*customer);
@@ -71,6 +67,36 @@ pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
         | custody::Event::ErasureReported { .. } => {}
     }
     state.custody.evolve(event, false, at);
+}
+
+/// What hangs on the carriers of a part is nowhere, until it is said again of its piece.
+///
+/// The record of a merge goes when its survivor is erased: then what was moved by it stands where it
+/// was, with the piece itself or where an earlier merge had moved it. Where that is, is known up to
+/// the first part of the piece, and of its aliases up to the last.
+fn divide(state: &mut State, part: &custody::Part) {
+    let piece = part.customer;
+    let parting = state.parting.remove(&piece);
+    let mut parting =
+        parting.unwrap_or_else(|| Parting { home: state.current(piece), carriers: Vector::new() });
+    for place in [part.before, parting.home, piece] {
+        state.forget_carried(place, &part.carriers);
+    }
+    parting.carriers.extend(part.carriers.iter().copied());
+    let carriers: Vec<_> = parting.carriers.iter().copied().collect();
+    for alias in part.aliases.iter().filter(|alias| **alias != piece) {
+        let place = state.current(*alias);
+        // With the piece itself stands what was said again of earlier parts.
+        if place != piece {
+            state.forget_carried(place, &carriers);
+        }
+        state.forget_all_purchases(*alias);
+        state.bindings.forget(*alias);
+    }
+    state.divide_aliases(piece, &part.aliases);
+    if !part.last {
+        state.parting.insert(piece, parting);
+    }
 }
 
 /// What hangs on the carriers of a part, said again of its piece: also of the one that keeps the
@@ -96,6 +122,12 @@ fn restated(state: &State, part: &custody::Part) -> Vec<Event> {
 }
 
 impl State {
+    /// Forgets purchases and bindings of a customer, as far as they hang on one of these.
+    fn forget_carried(&mut self, customer: CustomerId, carriers: &[Carrier]) {
+        self.forget_purchases(customer, carriers);
+        self.bindings.forget_carried(customer, carriers);
+    }
+
     /// What an event hangs on, by itself or by its case.
     #[must_use]
     pub fn carrier_of(&self, event: &Event) -> Option<Carrier> {

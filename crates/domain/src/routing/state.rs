@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bindings::Bindings;
 use super::case::{Case, CaseView, Stage};
 use super::open::{Key, REPEATED_WITHIN};
+use super::parted::Parting;
 use super::serial::Serial;
 use crate::configuration::Priority;
 use crate::custody::Custody;
@@ -38,6 +39,7 @@ pub struct State {
     absorbed: OrdMap<CustomerId, CustomerId>,
     pub(super) custody: Custody,
     pub(super) bindings: Bindings,
+    pub(super) parting: OrdMap<CustomerId, Parting>,
 }
 
 /// The brand that a customer bought of last.
@@ -128,6 +130,7 @@ impl State {
         }
         self.forget_all_purchases(customer);
         self.bindings.forget(customer);
+        self.parting.remove(&customer);
         self.absorbed.remove(&customer);
     }
 

@@ -280,3 +280,22 @@ fn who_is_erased_is_bound_to_nobody_and_nobody_lists_them() {
     bench.world.custodian();
     bench.world.check().unwrap();
 }
+
+/// The records of both merges are gone with who is erased, and the last of them stood in between.
+#[test]
+fn what_an_erased_merge_had_moved_is_forgotten_where_it_stood_before() {
+    let mut bench = Bench::new();
+    bench.scan(3, true, 0, 0);
+    for (survivor, absorbed) in [(2, 3), (0, 2), (4, 0)] {
+        bench.run(&Op::Change(Change::Merge { survivor, absorbed }));
+    }
+    let apart = |people: &[u8]| people.iter().fold(0, |bits, person| bits | 1 << person);
+    for (of, apart, parts) in [(0, apart(&[0, 2, 4]), true), (2, apart(&[2, 3]), false)] {
+        bench.run(&Op::Change(Change::Split { of, apart, parts }));
+    }
+    bench.world.custodian();
+    bench.run(&Op::Change(Change::Erase { of: 0 }));
+    bench.world.custodian();
+    bench.check().unwrap();
+    bench.world.check().unwrap();
+}
