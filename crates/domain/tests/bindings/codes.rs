@@ -227,8 +227,8 @@ fn history_says_who_was_bound_when() {
     }
     let ends: Vec<_> = world.state.bindings_of(customer(1)).map(|view| view.end).collect();
     let why: Vec<_> = ends.into_iter().map(|end| end.map(|(_, why)| why)).collect();
-    use EndedWhy::{ByStaff, Replaced};
-    assert_eq!(why, [Some(Replaced), None, Some(Replaced), Some(ByStaff)]);
+    let replaced = Some(EndedWhy::Replaced);
+    assert_eq!(why, [replaced, None, replaced, Some(EndedWhy::ByStaff)]);
 }
 
 #[derive(Clone, Debug)]

@@ -45,13 +45,13 @@ impl Service for TheRouting {
             | Event::Escalated { customer, .. }
             | Event::SerialShared { customer, .. }
             | Event::Cancelled { customer, .. }
-            | Event::PurchaseNoted { customer, .. } => Some(*customer),
+            | Event::PurchaseNoted { customer, .. }
+            | Event::Bound { customer, .. }
+            | Event::BindingEnded { customer, .. }
+            | Event::BindingRestated { customer, .. } => Some(*customer),
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
             Event::Custody(event) => event.owner(),
-            Event::Bound { customer, .. }
-            | Event::BindingEnded { customer, .. }
-            | Event::BindingRestated { customer, .. } => Some(*customer),
             Event::CodeIssued { .. }
             | Event::CodeRevoked { .. }
             | Event::CodeRefused { .. }
