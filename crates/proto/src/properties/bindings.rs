@@ -51,28 +51,30 @@ prop_compose! {
     }
 }
 
-pub(super) fn binding_event() -> impl Strategy<Value = route::Event> {
+/// Boxed: all strategies of a service's events together are too much for the stack of a test.
+pub(super) fn binding_event() -> BoxedStrategy<route::Event> {
     let why =
         prop::sample::select(vec![RefusedWhy::Expired, RefusedWhy::Revoked, RefusedWhy::Forged]);
-    prop_oneof![
-        (code(), any_text()).prop_map(|(code, by)| route::Event::CodeIssued { code, by }),
-        (nonce(), staff(), any_text()).prop_map(|(nonce, staff, by)| route::Event::CodeRevoked {
-            nonce,
-            staff,
-            by
-        }),
-        (why, option::of(staff()), channel_id()).prop_map(|(why, staff, channel)| {
-            route::Event::CodeRefused { why, staff, channel }
-        }),
-        (customer(), binding())
-            .prop_map(|(customer, binding)| route::Event::Bound { customer, binding }),
-        (customer(), binding())
-            .prop_map(|(customer, binding)| route::Event::BindingEnded { customer, binding }),
-        (customer(), binding())
-            .prop_map(|(customer, binding)| route::Event::BindingRestated { customer, binding }),
-        hand_over().prop_map(route::Event::HandOverBegun),
-        (staff(), staff()).prop_map(|(from, to)| route::Event::HandOverDone { from, to }),
-    ]
+    let bound = || (customer(), binding());
+    Union::new([
+        (code(), any_text()).prop_map(|(code, by)| route::Event::CodeIssued { code, by }).boxed(),
+        (nonce(), staff(), any_text())
+            .prop_map(|(nonce, staff, by)| route::Event::CodeRevoked { nonce, staff, by })
+            .boxed(),
+        (why, option::of(staff()), channel_id())
+            .prop_map(|(why, staff, channel)| route::Event::CodeRefused { why, staff, channel })
+            .boxed(),
+        bound().prop_map(|(customer, binding)| route::Event::Bound { customer, binding }).boxed(),
+        bound()
+            .prop_map(|(customer, binding)| route::Event::BindingEnded { customer, binding })
+            .boxed(),
+        bound()
+            .prop_map(|(customer, binding)| route::Event::BindingRestated { customer, binding })
+            .boxed(),
+        hand_over().prop_map(route::Event::HandOverBegun).boxed(),
+        (staff(), staff()).prop_map(|(from, to)| route::Event::HandOverDone { from, to }).boxed(),
+    ])
+    .boxed()
 }
 
 proptest! {
