@@ -217,6 +217,7 @@ impl Deployment {
             ("INGRESS__CHANNELS_FILE", file("channels.toml")),
             ("INGRESS__HANDLE_KEY", "a handle key of at least thirty-two bytes".to_owned()),
             ("ERASURE__KEY", "an erasure key of at least thirty-two bytes".to_owned()),
+            ("ROUTING__BINDING_KEY", "a binding key of at least thirty-two bytes".to_owned()),
             ("ERASURE__TOKEN", "token-service".to_owned()),
             ("SENDER__CHANNELS_FILE", file("channels.toml")),
             ("SENDER__TOKEN", "token-service".to_owned()),

@@ -133,7 +133,7 @@ impl Operator {
                 "identity-merge" => {
                     &["callers", "erasure_key", "nats_identity-merge", "token_erasure"]
                 }
-                "routing" => &["callers", "nats_routing"],
+                "routing" => &["binding_key", "callers", "nats_routing"],
                 "notification" => &["callers", "nats_notification"],
                 _ => continue,
             };

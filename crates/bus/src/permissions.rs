@@ -77,6 +77,7 @@ pub fn users() -> Vec<User> {
         ["customer.>", "channel.>", "inbound.>", "queue.>", "outbox.>", "ledger.>", "dead.>"]
             .map(str::to_owned),
     );
+    operator.subscribe.push("staff.>".to_owned());
     operator.write_bucket(CONFIGURATIONS);
     for (service, _) in LEDGERS {
         operator.read_bucket(&topology::snapshots(service));

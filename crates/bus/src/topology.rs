@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mainstem_domain::configuration::{ChannelKind, Priority};
-use mainstem_domain::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StoreId};
+use mainstem_domain::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StaffId, StoreId};
 
 use crate::record::header;
 
@@ -56,6 +56,10 @@ pub const RECEIPT: &str = "receipt";
 pub const ERASED: &str = "erased";
 /// See [`EPOCH`].
 pub const CUSTODY: &str = "custody";
+/// See [`EPOCH`]. What is decided about all of the staff.
+pub const STAFF: &str = "staff";
+/// See [`EPOCH`]. Binding codes of which nobody can tell whose they were.
+pub const CODES: &str = "codes";
 
 /// How long a stream keeps what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -413,6 +417,12 @@ pub fn send_subject(customer: CustomerId, channel: &ChannelId) -> String {
     format!("customer.{customer}.notification.send.{channel}")
 }
 
+/// What is decided about a salesperson, or somebody at a desk.
+#[must_use]
+pub fn staff_subject(staff: &StaffId) -> String {
+    format!("staff.{staff}")
+}
+
 /// A record of the engine.
 #[must_use]
 pub fn ledger_subject(service: &str, what: &str) -> String {
@@ -521,6 +531,7 @@ mod tests {
             (notification_subject(customer), NOTIFICATION),
             (send_subject(customer, &channel), NOTIFICATION),
             (ledger_subject("routing", EPOCH), ROUTING),
+            (staff_subject(&"s-1".parse().unwrap()), ROUTING),
             (ledger_subject("identity-merge", RECEIPT), CUSTOMER),
             (relay_subject(&channel), RELAY),
             (dead_subject("ingress"), DEADLETTER),

@@ -653,9 +653,10 @@ fn request_item(
     }
     let case = request.case.map(|case| case.to_string()).unwrap_or_default();
     let texts = request.templates.iter().take(MESSAGES_AT_MOST);
+    let (brand, staff) = (request.brand.as_ref(), request.staff.as_ref());
     let texts: Option<Vec<_>> = match &request.text {
         Some(text) => Some(vec![text.clone()]),
-        None => texts.map(|name| configuration.text(name, request.brand.as_ref(), &case)).collect(),
+        None => texts.map(|name| configuration.text(name, brand, &case, staff)).collect(),
     };
     let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
         return failed("no such template");

@@ -157,6 +157,7 @@ impl World {
                     mode: *mode,
                     case: None,
                     carrier: None,
+                    staff: None,
                     reply: reply_age.map(|age| ReplyRight {
                         token: "token".to_owned(),
                         received_at: received(age),

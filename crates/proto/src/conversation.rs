@@ -6,7 +6,7 @@ use std::time::Duration;
 use mainstem_domain::configuration::{Target, Who};
 use mainstem_domain::person::ReplyRight;
 use mainstem_domain::routing::{
-    About, Conversation, ConversationEvent, ConversationView, Ended, PassedOver, Place, Post,
+    About, Conversation, ConversationEvent, ConversationView, OfferEnd, PassedOver, Place, Post,
     Standing, Talk, Why,
 };
 use mainstem_domain::{At, ConversationId, StaffId};
@@ -209,7 +209,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeError>
         CONVERSATION_OFFERED => {
             let record: wire::ConversationOffered = record::read(body)?;
             let chain = all(&record.targets, target_from)?;
-            let ended = Ended::from_name(&record.ended)
+            let ended = OfferEnd::from_name(&record.ended)
                 .ok_or_else(|| FieldError::new("ended", "is no way in which an offer ends"))?;
             Ok(ConversationEvent::Offered {
                 about: about(&record.conversation, &record.customer, &record.carrier)?,

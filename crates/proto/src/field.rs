@@ -121,10 +121,8 @@ pub fn timestamp(at: At) -> Timestamp {
     Timestamp { seconds: millis.div_euclid(1_000), nanos }
 }
 
-pub(crate) fn parse_id<T: FromStr<Err = IdError>>(
-    field: &str,
-    text: &str,
-) -> Result<T, FieldError> {
+/// Reads an id that must be there.
+pub fn parse_id<T: FromStr<Err = IdError>>(field: &str, text: &str) -> Result<T, FieldError> {
     text.parse().map_err(|error: IdError| FieldError::new(field, error.rule))
 }
 

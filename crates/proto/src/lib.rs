@@ -3,6 +3,7 @@
 //! A conversion from the wire names the field that is wrong. Invariant: nothing but this crate
 //! turns a wire type into a domain type.
 
+mod binding;
 mod canonical;
 mod case;
 pub mod channel;

@@ -23,14 +23,16 @@ use proptest::strategy::Union;
 
 use crate::{channel, conversation, field, identity, notification, routing, wire};
 
+mod bindings;
 mod cases;
 mod conversations;
 
+use bindings::{binding_event, staff};
 use cases::{case, routing_event};
 use conversations::conversation_event;
 
 /// Every kind that a service writes.
-const KINDS: [&str; 61] = [
+const KINDS: [&str; 69] = [
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIERS_ATTACHED,
     identity::IDENTIFIERS_TIED,
@@ -75,6 +77,14 @@ const KINDS: [&str; 61] = [
     routing::CUSTOMERS_FORGOTTEN,
     routing::ERASURE_DONE,
     routing::ERASURE_REPORTED,
+    routing::CODE_ISSUED,
+    routing::CODE_REVOKED,
+    routing::CODE_REFUSED,
+    routing::CUSTOMER_BOUND,
+    routing::BINDING_ENDED,
+    routing::BINDING_RESTATED,
+    routing::HAND_OVER_BEGUN,
+    routing::HAND_OVER_DONE,
     notification::ADDRESS_LEARNED,
     notification::ADDRESSES_MOVED,
     notification::DELIVERY_QUEUED,
@@ -484,7 +494,7 @@ fn notification_event() -> impl Strategy<Value = note::Event> {
 /// JSON that is nearly a record: the right names, often with values of a wrong type or range.
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
-                 |stateTime|queueTime|queueCount|timing|clocks|unit|runMs|workMs|dueTime|details|photos|resolveTime|toQueue|toPriority|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
+                 |stateTime|nonce|staff|bindingCode|binding|bindTime|endTime|expireTime|fromStaff|queueTime|queueCount|timing|clocks|unit|runMs|workMs|dueTime|details|photos|resolveTime|toQueue|toPriority|purchaseTime|actor|holder|survivor|absorbed|identifier|identifiers|item|user|text\
                  |createTime|endTime|carrier|carriers|split|before|pieces|aliases|erasure|customers|counts|reason|attempt|attempts|replyToken|replyReceiveTime|id|occurTime|receiveTime|act)";
     let text = prop_oneof![
         any_text(),

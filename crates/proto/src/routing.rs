@@ -3,6 +3,8 @@
 use mainstem_domain::person::ReplyRight;
 use mainstem_domain::routing::{CaseView, Event, MessageRequest, Purchase};
 
+use crate::binding;
+pub use crate::binding::parse_nonce;
 use crate::case::{case_to_wire, held_case, held_timing, timing_to_wire};
 pub use crate::case::{details_from, parse_priority};
 use crate::channel::{mode_from, mode_to};
@@ -67,6 +69,23 @@ pub const CUSTOMERS_FORGOTTEN: &str = "mainstem.routing.customers-forgotten.v1";
 pub const ERASURE_DONE: &str = "mainstem.routing.erasure-done.v1";
 /// identity-merge knows that they are.
 pub const ERASURE_REPORTED: &str = "mainstem.routing.erasure-reported.v1";
+
+/// A binding code is good from now on.
+pub const CODE_ISSUED: &str = "mainstem.routing.binding-code-issued.v1";
+/// It is good no more.
+pub const CODE_REVOKED: &str = "mainstem.routing.binding-code-revoked.v1";
+/// One that was presented bound nobody.
+pub const CODE_REFUSED: &str = "mainstem.routing.binding-code-refused.v1";
+/// A customer has this salesperson from now on.
+pub const CUSTOMER_BOUND: &str = "mainstem.routing.customer-bound.v1";
+/// Staff ended a binding.
+pub const BINDING_ENDED: &str = "mainstem.routing.binding-ended.v1";
+/// A binding belongs to a piece of the customer that it belonged to.
+pub const BINDING_RESTATED: &str = "mainstem.routing.binding-restated.v1";
+/// Customers are being handed over.
+pub const HAND_OVER_BEGUN: &str = "mainstem.routing.hand-over-begun.v1";
+/// That was all.
+pub const HAND_OVER_DONE: &str = "mainstem.routing.hand-over-done.v1";
 
 const CUSTODY: Kinds = Kinds {
     split_begun: SPLIT_BEGUN,
@@ -241,8 +260,19 @@ pub fn encode(event: &Event) -> Encoded {
                 mode: mode_to(request.mode).into(),
                 carrier: text(request.carrier.as_ref()),
                 text: request.text.clone().unwrap_or_default(),
+                staff: text(request.staff.as_ref()),
             },
         ),
+        Event::CodeIssued { code, by } => binding::issued(code, by),
+        Event::CodeRevoked { nonce, staff, by } => binding::revoked(*nonce, staff, by),
+        Event::CodeRefused { why, staff, channel } => {
+            binding::refused(*why, staff.as_ref(), channel)
+        }
+        Event::Bound { customer, binding } => binding::bound(*customer, binding),
+        Event::BindingEnded { customer, binding } => binding::ended(*customer, binding),
+        Event::BindingRestated { customer, binding } => binding::restated(*customer, binding),
+        Event::HandOverBegun(hand_over) => binding::hand_over_begun(hand_over),
+        Event::HandOverDone { from, to } => binding::hand_over_done(from, to),
     }
 }
 
@@ -398,6 +428,8 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             })
         }
         MESSAGE_REQUESTED => Ok(Event::MessageRequested(requested(record::read(body)?)?)),
+        CODE_ISSUED | CODE_REVOKED | CODE_REFUSED | CUSTOMER_BOUND | BINDING_ENDED
+        | BINDING_RESTATED | HAND_OVER_BEGUN | HAND_OVER_DONE => binding::decode(kind, body),
         _ => custody::decode(&CUSTODY, kind, body)?
             .map(Event::Custody)
             .ok_or_else(|| DecodeError::UnknownKind(kind.to_owned())),
@@ -422,6 +454,7 @@ fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldErro
         case: parse_optional("case", &record.case)?,
         reply,
         carrier: parse_carrier("carrier", &record.carrier)?,
+        staff: parse_optional("staff", &record.staff)?,
     })
 }
 

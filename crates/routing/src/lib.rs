@@ -3,9 +3,13 @@
 //! Reads `CUSTOMER`, writes `ROUTING`; the rules are [`mainstem_domain::routing`]. Its queue keeper
 //! takes items off `QUEUES`, and is the only part that touches more than the ledgers.
 
+mod bindings;
+mod code;
+mod conversations;
 mod grpc;
 mod keeper;
 mod machine;
+mod picture;
 mod start;
 mod wish;
 

@@ -2,12 +2,14 @@ use std::borrow::Cow;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
-    Call, Chore, Counts, Draft, Keeper, Machine, Method, Stored, Unreadable, Upstream,
+    Call, Chore, Counts, Draft, Gauge, Keeper, Machine, Method, Stored, Unreadable, Upstream,
     no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::custody;
-use mainstem_domain::routing::{Answer, Case, CaseView, Event, Input, Routing, Stage, State};
+use mainstem_domain::routing::{
+    Answer, Case, CaseView, Event, HandOver, Input, IssuedCode, Routing, Stage, State,
+};
 use mainstem_domain::{
     CaseId, CustomerId, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
 };
@@ -17,6 +19,7 @@ use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
 use mainstem_runtime::erasure;
 
 use crate::wish::{reason, wish};
+use crate::{bindings, code, conversations};
 
 /// routing on the bus: reads `CUSTOMER`, writes `ROUTING`.
 #[derive(Debug)]
@@ -27,8 +30,12 @@ const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
 const COUNTERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator];
 const OPENERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
 const KEEPERS: &[Role] = &[Role::Operator, Role::Service];
+const ISSUERS: &[Role] = &[Role::Store, Role::Desk, Role::Operator];
+const ENDERS: &[Role] = &[Role::Desk, Role::Operator];
+const OPERATORS: &[Role] = &[Role::Operator];
+const TALKERS: &[Role] = &[Role::Store, Role::Desk, Role::Operator, Role::Service];
 
-/// Cases on one page when the caller does not say, and at most.
+/// What is on one page when the caller does not say, and at most.
 const PAGE: (usize, usize) = (50, 500);
 
 impl Machine for RoutingMachine {
@@ -37,7 +44,7 @@ impl Machine for RoutingMachine {
     const SERVICE: &'static str = "routing";
     const LEDGER: &'static str = topology::ROUTING;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
-    const SNAPSHOT_VERSION: u32 = 4;
+    const SNAPSHOT_VERSION: u32 = 5;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCase", endpoint: "get-case", roles: READERS },
         Method { name: "ListCases", endpoint: "list-cases", roles: READERS },
@@ -53,6 +60,20 @@ impl Machine for RoutingMachine {
         Method { name: "SetPriority", endpoint: "set-priority", roles: COUNTERS },
         Method { name: "CancelCase", endpoint: "cancel-case", roles: WORKERS },
         Method { name: "RequeueCase", endpoint: "requeue-case", roles: KEEPERS },
+        Method { name: "IssueBindingCode", endpoint: "issue-binding-code", roles: ISSUERS },
+        Method { name: "RevokeBindingCode", endpoint: "revoke-binding-code", roles: ISSUERS },
+        Method { name: "ListBindings", endpoint: "list-bindings", roles: READERS },
+        Method { name: "EndBinding", endpoint: "end-binding", roles: ENDERS },
+        Method { name: "HandOver", endpoint: "hand-over", roles: OPERATORS },
+        Method { name: "GetConversation", endpoint: "get-conversation", roles: TALKERS },
+        Method { name: "ListConversations", endpoint: "list-conversations", roles: TALKERS },
+        Method { name: "AcceptConversation", endpoint: "accept-conversation", roles: TALKERS },
+        Method { name: "RejectConversation", endpoint: "reject-conversation", roles: TALKERS },
+        Method { name: "TransferConversation", endpoint: "transfer-conversation", roles: TALKERS },
+        Method { name: "ReplyConversation", endpoint: "reply-conversation", roles: TALKERS },
+        Method { name: "CloseConversation", endpoint: "close-conversation", roles: TALKERS },
+        Method { name: "SetPresence", endpoint: "set-presence", roles: TALKERS },
+        Method { name: "ListStaff", endpoint: "list-staff", roles: TALKERS },
     ];
 
     fn input(_upstream: &str, message: &Stored) -> Result<Option<Input>, Unreadable> {
@@ -72,12 +93,14 @@ impl Machine for RoutingMachine {
             .map_err(|_| Unreadable("the body is no channel event".to_owned()))?;
         let event = channel_event::decode(event).map_err(unreadable)?.event;
         let address = channel_event::address_of(&event);
-        Ok(Some(Input::Channel { customer, event: Box::new(event), address }))
+        let code = code::presented(&event.act);
+        Ok(Some(Input::Channel { customer, event: Box::new(event), address, code }))
     }
 
     fn encode(event: &Event, _cause: Option<&Stored>) -> Draft {
         let (customer, subject, place) = match event {
             Event::Custody(event) => return custody_draft(event),
+            Event::Conversation(event) => return conversations::draft(event),
             Event::Opened { case, .. } | Event::CaseRestated { case, .. } => {
                 (case.customer, topology::case_subject(case.customer), place(case))
             }
@@ -106,6 +129,26 @@ impl Machine for RoutingMachine {
                 topology::place_headers(None, None, Some(&purchase.brand)),
             ),
             Event::Moved { to, .. } => (*to, topology::case_subject(*to), Vec::new()),
+            Event::CodeIssued { code: IssuedCode { staff, .. }, .. }
+            | Event::CodeRevoked { staff, .. }
+            | Event::HandOverBegun(HandOver { from: staff, .. })
+            | Event::HandOverDone { from: staff, .. } => {
+                return bindings::staff_draft(event, Some(staff));
+            }
+            Event::CodeRefused { staff, .. } => {
+                return bindings::staff_draft(event, staff.as_ref());
+            }
+            Event::Bound { customer, binding }
+            | Event::BindingEnded { customer, binding }
+            | Event::BindingRestated { customer, binding } => (
+                *customer,
+                topology::conversation_subject(*customer),
+                topology::place_headers(
+                    Some(&binding.channel),
+                    binding.store.as_ref(),
+                    binding.brand.as_ref(),
+                ),
+            ),
             Event::MessageRequested(request) => (
                 request.customer,
                 topology::conversation_subject(request.customer),
@@ -137,7 +180,19 @@ impl Machine for RoutingMachine {
         Some(Input::Custody(custody::Input::JobDone { job: job.to_owned(), counts }))
     }
 
+    fn gauges(state: &State) -> Vec<Gauge> {
+        let waiting = Gauge {
+            name: "mainstem.routing.conversations_waiting",
+            value: u64::try_from(state.waiting()).unwrap_or(u64::MAX),
+            alert: None,
+        };
+        bindings::gauges(state).into_iter().chain([waiting]).collect()
+    }
+
     fn answer(answer: &Answer) -> String {
+        if let Some(body) = bindings::answer(answer).or_else(|| conversations::answer(answer)) {
+            return body;
+        }
         let case = answer.case().map(wire::Case::from);
         let existing = matches!(answer, Answer::Existing(_));
         let response = wire::OpenCaseResponse { case, existing };
@@ -148,7 +203,7 @@ impl Machine for RoutingMachine {
         state: &State,
         method: &str,
         caller: &Caller,
-        _request_id: &str,
+        request_id: &str,
         body: &[u8],
     ) -> Result<Call<Input>, Refusal> {
         match method {
@@ -226,11 +281,17 @@ impl Machine for RoutingMachine {
                 let case = seen(state, caller, &request.case)?.id;
                 Ok(Call::Command(Input::Requeue { case, by: caller.name.clone() }))
             }
+            "IssueBindingCode" => bindings::issue(caller, request_id, &read_request(body)?),
+            "RevokeBindingCode" => bindings::revoke(state, caller, &read_request(body)?),
+            "ListBindings" => bindings::list(state, caller, &read_request(body)?),
+            "EndBinding" => bindings::end(state, caller, &read_request(body)?),
+            "HandOver" => bindings::hand_over(caller, &read_request(body)?),
             erasure::UNREPORTED => Ok(Call::Read(erasure::unreported(state.custody()))),
             erasure::CONFIRM => {
                 Ok(Call::Command(Input::Custody(erasure::confirmed(&read_request(body)?)?)))
             }
-            _ => Err(no_such_method(Self::SERVICE, method)),
+            _ => conversations::call(state, method, caller, body)
+                .unwrap_or_else(|| Err(no_such_method(Self::SERVICE, method))),
         }
     }
 }
@@ -284,6 +345,13 @@ fn seen(state: &State, caller: &Caller, id: &str) -> Result<CaseView, Refusal> {
         .ok_or_else(|| Refusal::not_found("case", id.as_str()))
 }
 
+/// How many are on a page.
+pub(crate) fn page_size(asked: i32) -> Result<usize, FieldError> {
+    let size =
+        usize::try_from(asked).map_err(|_| FieldError::new("page_size", "must not be negative"))?;
+    Ok(if size == 0 { PAGE.0 } else { size.min(PAGE.1) })
+}
+
 fn list(
     state: &State,
     caller: &Caller,
@@ -303,9 +371,7 @@ fn list(
             FieldError::new("page_token", "is none that this method gave; begin at the first page")
         })?),
     };
-    let size = usize::try_from(request.page_size)
-        .map_err(|_| FieldError::new("page_size", "must not be negative"))?;
-    let size = if size == 0 { PAGE.0 } else { size.min(PAGE.1) };
+    let size = page_size(request.page_size)?;
     if let Some(queue) = &queue
         && caller.role == Role::Unit
     {

@@ -4,6 +4,7 @@ use mainstem_runtime::service::{self, Started};
 use mainstem_runtime::{Process, erasure};
 
 use crate::RoutingMachine;
+use crate::code::set_key;
 use crate::keeper::Keeper;
 
 /// Starts routing in this process: its decider with both faces, and the queue keeper and the
@@ -12,7 +13,8 @@ use crate::keeper::Keeper;
 /// # Errors
 /// The broker or an address cannot be used; the message names the key to change.
 pub async fn start(process: &Process) -> anyhow::Result<Started> {
-    let section = &process.config.routing;
+    set_key(process.config.routing.binding_key.expose());
+    let section = &process.config.routing.service();
     let started = service::start::<RoutingMachine>(process, section).await?;
     let name = "routing queue keeper";
     let bus = process.connect(name, &section.nats_user, &section.nats_password).await?;

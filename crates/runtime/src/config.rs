@@ -17,7 +17,7 @@ use layers::Layers;
 pub use secret::Secret;
 pub use sections::{
     CallersConfig, ClockConfig, EngineConfig, ErasureConfig, GrpcConfig, IngressConfig, LogFormat,
-    NatsConfig, OperatorConfig, SenderConfig, ServiceConfig, TelemetryConfig,
+    NatsConfig, OperatorConfig, RoutingConfig, SenderConfig, ServiceConfig, TelemetryConfig,
 };
 
 /// Every key with its default and what it means.
@@ -48,7 +48,7 @@ pub struct Config {
     /// The identity-merge process.
     pub identity_merge: ServiceConfig,
     /// The routing process.
-    pub routing: ServiceConfig,
+    pub routing: RoutingConfig,
     /// The notification process.
     pub notification: ServiceConfig,
     /// The ingress process.

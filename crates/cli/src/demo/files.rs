@@ -120,6 +120,9 @@ pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> Strin
         ("notification", "notification"),
     ] {
         let _ = write!(text, "\n[{section}]\ngrpc_listen = \"127.0.0.1:0\"\n{}\n", user(name));
+        if section == "routing" {
+            let _ = writeln!(text, "binding_key = \"{}\"", secret.of("bindings"));
+        }
     }
     let _ = write!(
         text,

@@ -330,7 +330,15 @@ impl Tally {
             | routing::Event::MessageRequested(_)
             // Opened before, and counted then.
             | routing::Event::CaseRestated { .. }
-            | routing::Event::Custody(_) => {}
+            | routing::Event::Custody(_)
+            | routing::Event::CodeIssued { .. }
+            | routing::Event::CodeRevoked { .. }
+            | routing::Event::CodeRefused { .. }
+            | routing::Event::Bound { .. }
+            | routing::Event::BindingEnded { .. }
+            | routing::Event::BindingRestated { .. }
+            | routing::Event::HandOverBegun(_)
+            | routing::Event::HandOverDone { .. } => {}
         }
     }
 

@@ -43,6 +43,10 @@ pub struct Channel {
     /// verified, all others asserted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owns: Vec<Owned>,
+    /// The basic id of a LINE account as LINE shows it, with its `@`. The links of binding codes
+    /// lead to it; without one they have no link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_id: Option<String>,
 }
 
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -45,6 +45,8 @@ impl Configuration {
             self.lint_rule(index, &mut findings);
         }
         self.lint_templates(&mut findings);
+        self.lint_basic_ids(&mut findings);
+        self.lint_handles(&mut findings);
         findings.0
     }
 

@@ -6,6 +6,7 @@
 mod calendar;
 mod condition;
 mod directory;
+mod handle;
 mod lint;
 mod lint_staff;
 mod lint_units;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Caller;
 use crate::identity::Rules;
 use crate::person::ChannelEvent;
 use crate::{BrandId, CalendarId, ChannelId, DeskId, QueueId, StaffId, StoreId, UnitId};
@@ -24,6 +26,7 @@ pub use condition::parameter;
 pub use condition::{Condition, ConditionError, Facts};
 use directory::is_default;
 pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Store};
+pub use handle::Handle;
 pub use lint::Problem;
 pub use staff::{CAPACITY_AT_MOST, Desk, StaffMember, Target, TargetError, Who};
 
@@ -102,7 +105,7 @@ pub struct OpenCase {
 }
 
 /// One text in each brand's voice. `{case}` stands for the case's id, `{link}` for the way to the
-/// single entry.
+/// single entry, `{staff}` for the name of the salesperson that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
@@ -137,6 +140,22 @@ pub const CASE_REOPENED: &str = "case-reopened";
 /// The template with which a retired account shows the way to the single entry.
 pub const MOVED: &str = "moved";
 
+/// The template that tells a customer who their salesperson is from now on. Without it, nobody is
+/// told; the same holds for the other templates of bindings.
+pub const BINDING_DONE: &str = "binding-done";
+
+/// The template that answers a binding code whose time is up.
+pub const BINDING_EXPIRED: &str = "binding-expired";
+
+/// The template that answers what looks like a binding code and is none of ours.
+pub const BINDING_FORGED: &str = "binding-forged";
+
+/// The template that answers a binding code that staff have revoked, or of somebody who has left.
+pub const BINDING_REVOKED: &str = "binding-revoked";
+
+/// The template that tells a customer who took over from the salesperson that they had.
+pub const BINDING_HANDED_OVER: &str = "binding-handed-over";
+
 impl Configuration {
     /// The first rule whose condition holds. One that cannot be evaluated counts as no match.
     #[must_use]
@@ -150,6 +169,16 @@ impl Configuration {
     #[must_use]
     pub fn unit_of(&self, queue: &QueueId) -> Option<(&UnitId, &Unit)> {
         self.units.iter().find(|(_, unit)| unit.queues.contains(queue))
+    }
+
+    /// Whether a member of staff is in a caller's scope: by the store, or by a brand that the person or
+    /// the person's desk speaks for. Whoever works at the central desk is in the scope of all.
+    #[must_use]
+    pub fn is_among(&self, member: &StaffMember, caller: &Caller) -> bool {
+        let desk = member.desk.as_ref().and_then(|desk| self.desks.get(desk));
+        let mut brands = member.brands.iter().chain(desk.into_iter().flat_map(|desk| &desk.brands));
+        caller.reaches(member.store.as_ref(), None, None)
+            || brands.any(|brand| caller.reaches(None, None, Some(brand)))
     }
 
     /// The desks that speak for a brand, or without one the central desks.
@@ -167,13 +196,22 @@ impl Configuration {
         self.channels.get(channel).map_or(Mode::Live, |channel| channel.mode)
     }
 
-    /// A template's text in the brand's voice, with the variables filled in.
+    /// A template's text in the brand's voice, with the variables filled in. A salesperson who is
+    /// not in the directory has no name any more.
     #[must_use]
-    pub fn text(&self, template: &str, brand: Option<&BrandId>, case: &str) -> Option<String> {
+    pub fn text(
+        &self,
+        template: &str,
+        brand: Option<&BrandId>,
+        case: &str,
+        staff: Option<&StaffId>,
+    ) -> Option<String> {
         let template = self.templates.get(template)?;
         let voice = brand.and_then(|brand| template.brands.get(brand)).unwrap_or(&template.house);
         let link = self.entry.as_ref().map_or("", |entry| entry.link.as_str());
-        Some(voice.replace("{case}", case).replace("{link}", link))
+        let member = staff.and_then(|staff| self.staff.get(staff));
+        let name = member.map_or("", |member| member.name.as_str());
+        Some(voice.replace("{case}", case).replace("{link}", link).replace("{staff}", name))
     }
 }
 
@@ -279,9 +317,9 @@ mod tests {
         assert_eq!(name(Act::Follow), Some("hello"));
         assert_eq!(name(Act::Other), None);
         let brand: BrandId = "aurora".parse().unwrap();
-        assert_eq!(config.text("opened", Some(&brand), "K1").as_deref(), Some("Aurora: K1"));
-        assert_eq!(config.text("opened", None, "K1").as_deref(), Some("Case K1"));
-        assert_eq!(config.text("none", None, "K1"), None);
+        assert_eq!(config.text("opened", Some(&brand), "K1", None).as_deref(), Some("Aurora: K1"));
+        assert_eq!(config.text("opened", None, "K1", None).as_deref(), Some("Case K1"));
+        assert_eq!(config.text("none", None, "K1", None), None);
     }
 
     #[test]
@@ -301,6 +339,6 @@ mod tests {
         let moved = Template { house: "→ {link}".to_owned(), brands: BTreeMap::new() };
         config.templates.insert(MOVED.to_owned(), moved);
         assert_eq!(config.lint(), []);
-        assert_eq!(config.text(MOVED, None, "").as_deref(), Some("→ https://line.me/x"));
+        assert_eq!(config.text(MOVED, None, "", None).as_deref(), Some("→ https://line.me/x"));
     }
 }

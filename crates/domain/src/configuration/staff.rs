@@ -193,7 +193,7 @@ mod tests {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         let minutes: Target = "store_on_shift 3m".parse().unwrap();
-        assert_eq!(minutes.within, Some(Duration::from_secs(180)));
+        assert_eq!(minutes.within, Some(Duration::from_mins(3)));
         for bad in ["", "bound_staff ", "anybody 3s", "brand_desk 0s", "brand_desk 25h", "x 1ms"] {
             let error = bad.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains("e.g. bound_staff 120s"), "{bad}: {error}");

@@ -174,10 +174,10 @@ impl Conversation {
     }
 
     /// Those who said no a short while ago, and one more.
-    pub(super) fn passed_also(&self, also: Option<StaffId>, at: At) -> Vec<(StaffId, At)> {
+    pub(super) fn passed_also(&self, also: Option<&StaffId>, at: At) -> Vec<(StaffId, At)> {
         let lasting = self.passed.iter().filter(|(_, when)| at.since(*when) < PASSED_FOR);
-        let others = lasting.filter(|(who, _)| Some(who) != also.as_ref()).cloned();
-        others.chain(also.clone().map(|who| (who, at))).collect()
+        let others = lasting.filter(|(who, _)| Some(who) != also).cloned();
+        others.chain(also.map(|who| (who.clone(), at))).collect()
     }
 }
 
@@ -192,7 +192,7 @@ pub struct ConversationView {
 
 /// How an offer ended without a yes, or how its holder lost it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ended {
+pub enum OfferEnd {
     /// The person said no.
     Rejected,
     /// The person said nothing in time.
@@ -205,7 +205,7 @@ pub enum Ended {
     Free,
 }
 
-impl Ended {
+impl OfferEnd {
     /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Rejected, Self::TimedOut, Self::Gone, Self::Transferred, Self::Free];
@@ -348,7 +348,7 @@ pub enum ConversationEvent {
         /// Who had it or was asked before.
         before: Option<StaffId>,
         /// How that ended.
-        ended: Ended,
+        ended: OfferEnd,
         /// The chain from now on; none: as before.
         chain: Option<Vec<Target>>,
         /// Who is not asked for a while, from now on.

@@ -1,5 +1,8 @@
 //! What can happen to routing, and what it decides.
 
+use super::binding::{
+    Binding, CodeAnswer, HandOver, IssuedCode, NewCode, Nonce, Presented, RefusedWhy,
+};
 use super::case::{Case, CaseView, Details};
 use super::clock::Timing;
 use super::conversation::{ConversationEvent, ConversationView};
@@ -25,6 +28,8 @@ pub enum Input {
         event: Box<ChannelEvent>,
         /// Where the person can be answered, if anywhere.
         address: Option<Address>,
+        /// The binding code that stands in it, if one does.
+        code: Option<Presented>,
     },
     /// Two customers are one.
     Merged {
@@ -135,6 +140,26 @@ pub enum Input {
     Custody(custody::Input),
     /// The engine's own.
     Wakeup(Wakeup),
+    /// Staff want a binding code.
+    IssueCode(Box<NewCode>),
+    /// A binding code is to be good no more.
+    RevokeCode {
+        /// The code.
+        nonce: Nonce,
+        /// Who says so.
+        by: String,
+    },
+    /// A customer is to have no salesperson any more for a brand, or for all.
+    EndBinding {
+        /// The customer; an alias counts for its survivor.
+        customer: CustomerId,
+        /// The brand; none: the binding that is for all brands.
+        brand: Option<BrandId>,
+        /// Who says so.
+        by: String,
+    },
+    /// Customers of one salesperson become another's.
+    HandOver(HandOver),
 }
 
 impl From<Wakeup> for Input {
@@ -252,6 +277,24 @@ pub enum Answer {
     Conversation(Box<ConversationView>),
     /// How a member of staff stands now; none: the person has left.
     Staff(StaffId, Option<Box<Standing>>),
+    /// A new binding code, to be sealed.
+    Code(Box<CodeAnswer>),
+    /// The binding code that is good no more.
+    Revoked(IssuedCode),
+    /// The binding that is in force no more.
+    Ended {
+        /// Whose it was.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// A hand-over has begun, unless there was nothing to hand over.
+    HandedOver {
+        /// How many bindings are handed over.
+        bindings: usize,
+        /// How many stay, because they are for brands that the other one does not speak for.
+        left: usize,
+    },
 }
 
 impl Answer {
@@ -259,7 +302,13 @@ impl Answer {
     #[must_use]
     pub fn case(&self) -> Option<&CaseView> {
         match self {
-            Self::Nothing | Self::Conversation(_) | Self::Staff(..) => None,
+            Self::Nothing
+            | Self::Conversation(_)
+            | Self::Staff(..)
+            | Self::Code(_)
+            | Self::Revoked(_)
+            | Self::Ended { .. }
+            | Self::HandedOver { .. } => None,
             Self::Case(view) | Self::Existing(view) => Some(view),
         }
     }
@@ -454,6 +503,61 @@ pub enum Event {
     Conversation(ConversationEvent),
     /// Whose records are whose.
     Custody(custody::Event),
+    /// A binding code is good from now on.
+    CodeIssued {
+        /// The code.
+        code: IssuedCode,
+        /// Who asked for it.
+        by: String,
+    },
+    /// A binding code is good no more.
+    CodeRevoked {
+        /// The code.
+        nonce: Nonce,
+        /// Whose it was.
+        staff: StaffId,
+        /// Who says so.
+        by: String,
+    },
+    /// A presented code bound nobody. Names no customer, so that the count outlives an erasure.
+    CodeRefused {
+        /// Why.
+        why: RefusedWhy,
+        /// Whose it was, if that can be told.
+        staff: Option<StaffId>,
+        /// Where it came in.
+        channel: ChannelId,
+    },
+    /// The customer has this salesperson from now on; see [`Binding`] for what that ends.
+    Bound {
+        /// The customer.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// Staff ended a binding.
+    BindingEnded {
+        /// The customer.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// A binding belongs to a piece of the customer that it belonged to. Everything else is as it was.
+    BindingRestated {
+        /// The piece.
+        customer: CustomerId,
+        /// All of it.
+        binding: Binding,
+    },
+    /// Customers are being handed over: [`Event::Bound`] for each of them follows.
+    HandOverBegun(HandOver),
+    /// That was all.
+    HandOverDone {
+        /// Whose they were.
+        from: StaffId,
+        /// Whose they are.
+        to: StaffId,
+    },
 }
 
 /// What a customer is to be told, and how it may be told.
@@ -478,4 +582,6 @@ pub struct MessageRequest {
     pub mode: Mode,
     /// What it hangs on: the event that it answers, or its case; none, when nobody knows.
     pub carrier: Option<Carrier>,
+    /// The salesperson whose name it tells, if any.
+    pub staff: Option<StaffId>,
 }

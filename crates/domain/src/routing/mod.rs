@@ -13,16 +13,25 @@
 //! taken one its holder. Of a customer who is erased every unfinished case is cancelled, without a word
 //! to the customer, and everything is forgotten: see [`custody`](mod@crate::custody).
 //!
+//! A customer is bound to a salesperson by a code that the salesperson shows and the customer sends:
+//! see [`Binding`]. The seal of a code is made and looked at outside, where the key is; here it is
+//! what it says ([`Claims`]), and counts by the moment of the decision, the directory and what was
+//! revoked.
+//!
 //! Invariants: a case is on exactly one queue; while a case with the same customer, brand and serial
 //! number is neither closed nor cancelled, no second one opens; a case is held by at most one
 //! worker; the clocks of its units add up to the time since it was opened less that in which it stood;
 //! its unit is warned once and told once that it is late; nothing looks through all cases.
 
+mod bind;
+mod binding;
+mod bindings;
 mod case;
 mod clock;
 mod conversation;
 mod event;
 mod floor;
+mod hand_over;
 mod offer;
 mod open;
 mod parted;
@@ -32,12 +41,17 @@ mod state;
 mod step;
 mod talk;
 
+pub use binding::{
+    Binding, BindingView, CODE_VALID_AT_MOST, Claims, CodeAnswer, Ended, EndedWhy, HandOver,
+    IssuedCode, Made, NewCode, NoNonce, Nonce, Opened, Presented, RefusedWhy,
+};
+pub use bindings::{Bindings, Refused};
 pub use case::{
     CLOSER, Case, CaseView, Details, Opener, REASON_AT_MOST, REOPENED_WITHIN, REQUEUE_AFTER, Stage,
 };
 pub use clock::{Clock, Timing};
 pub use conversation::{
-    About, Conversation, ConversationEvent, ConversationView, Ended, OFFERED_FOR, PASSED_FOR,
+    About, Conversation, ConversationEvent, ConversationView, OFFERED_FOR, OfferEnd, PASSED_FOR,
     PassedOver, REMEMBERED_FOR, Talk, Why,
 };
 pub use event::{Actor, Answer, ConversationInput, Event, Input, MessageRequest, NewCase};
@@ -73,7 +87,10 @@ impl Decider for Routing {
             Input::Channel { customer, .. } if state.custody.is_erased(*customer) => {
                 Decision::silent()
             }
-            Input::Channel { customer, event, address } => {
+            Input::Channel { code: Some(_), .. } => {
+                Decision::events(bind::present(state, configuration, input, at))
+            }
+            Input::Channel { customer, event, address, code: None } => {
                 let reachable = address.is_some();
                 let events = route::route(state, configuration, *customer, event, reachable, at);
                 Decision::events(events)
@@ -121,12 +138,25 @@ impl Decider for Routing {
                 Decision::events(parted::take_custody(state, configuration, input, at))
             }
             Input::Wakeup(Wakeup::Due) => {
-                let cases = step::due(state, at);
+                let cases = step::due(state, configuration, at);
                 let conversations = talk::due(state, configuration, at);
                 Decision::events(cases.into_iter().chain(conversations).collect())
             }
             Input::Wakeup(Wakeup::Configured) => {
                 Decision::events(talk::configured(state, configuration, at))
+            }
+            Input::IssueCode(wish) => {
+                bind::issue(state, configuration, wish, at).unwrap_or_else(Decision::refused)
+            }
+            Input::RevokeCode { nonce, by } => {
+                bind::revoke(state, *nonce, by).unwrap_or_else(Decision::refused)
+            }
+            Input::EndBinding { customer, brand, by } => {
+                bind::end(state, *customer, brand.as_ref(), by, at)
+                    .unwrap_or_else(Decision::refused)
+            }
+            Input::HandOver(wish) => {
+                hand_over::begin(state, configuration, wish, at).unwrap_or_else(Decision::refused)
             }
         }
     }
@@ -143,6 +173,16 @@ impl Decider for Routing {
             Event::MessageRequested(_) => {}
             Event::Conversation(event) => talk::evolve(state, event, at),
             Event::Custody(event) => parted::evolve(state, event, at),
+            Event::CodeIssued { code, .. } => state.bindings.issue(code, at),
+            Event::CodeRevoked { nonce, .. } => state.bindings.revoke(*nonce),
+            Event::CodeRefused { why, .. } => state.bindings.count_refused(*why),
+            Event::Bound { customer, binding }
+            | Event::BindingEnded { customer, binding }
+            | Event::BindingRestated { customer, binding } => {
+                state.bindings.put(*customer, binding);
+            }
+            Event::HandOverBegun(hand_over) => state.bindings.begin_hand_over(hand_over, at),
+            Event::HandOverDone { from, .. } => state.bindings.end_hand_over(from),
             Event::Queued { id, .. }
             | Event::Accepted { id, .. }
             | Event::Started { id, .. }

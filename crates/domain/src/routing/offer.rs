@@ -16,7 +16,7 @@ const TOLD_AT_MOST: usize = 40;
 
 /// What a conversation comes to when it is offered, and who was passed over for that.
 pub(super) struct Offer {
-    pub(super) stage: Talk,
+    pub(super) talk: Talk,
     pub(super) passed_over: Vec<PassedOver>,
 }
 
@@ -44,10 +44,10 @@ pub(super) fn offer(
             _ => at.after(target.within.unwrap_or(OFFERED_FOR)),
         };
         let target_until = target_until.filter(|_| !last);
-        let stage = Talk::Offered { staff, target: index, until, target_until };
-        return Offer { stage, passed_over };
+        let talk = Talk::Offered { staff, target: index, until, target_until };
+        return Offer { talk, passed_over };
     }
-    Offer { stage: Talk::Waiting, passed_over }
+    Offer { talk: Talk::Waiting, passed_over }
 }
 
 /// The last target of a chain.

@@ -1,5 +1,8 @@
 //! Whose cases are whose, after a split or an erasure.
 
+use imbl::Vector;
+use serde::{Deserialize, Serialize};
+
 use super::case::{Case, CaseView};
 use super::conversation::{Conversation, ConversationEvent};
 use super::event::Event;
@@ -8,7 +11,16 @@ use super::talk;
 use crate::configuration::Configuration;
 use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
 use crate::person::Carrier;
-use crate::{At, CaseId};
+use crate::{At, CaseId, CustomerId};
+
+/// A piece of a customer whose last part was not read yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Parting {
+    /// Whose it was before its first part.
+    home: CustomerId,
+    /// Of its parts up to now.
+    carriers: Vector<Carrier>,
+}
 
 /// A customer is taken apart or forgotten.
 pub(super) fn take_custody(
@@ -49,19 +61,7 @@ pub(super) fn take_custody(
 /// Takes in what is decided about records.
 pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
     match event {
-        custody::Event::Divided(part) => {
-            state.forget_purchases(part.before, &part.carriers);
-            // The record of a merge goes when its survivor is erased: then what was moved by it
-            // stands where it was, with the piece itself or where an earlier merge had moved it.
-            for own in [part.customer].iter().chain(&part.aliases) {
-                state.forget_purchases(state.current(*own), &part.carriers);
-                state.forget_purchases(*own, &part.carriers);
-            }
-            for alias in &part.aliases {
-                state.forget_all_purchases(*alias);
-            }
-            state.divide_aliases(part.customer, &part.aliases);
-        }
+        custody::Event::Divided(part) => divide(state, part),
         custody::Event::CustomersForgotten { customers, .. } => {
             for customer in customers {
                 state.forget(*customer, at);
@@ -74,6 +74,36 @@ pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
         | custody::Event::ErasureReported { .. } => {}
     }
     state.custody.evolve(event, false, at);
+}
+
+/// What hangs on the carriers of a part is nowhere, until it is said again of its piece.
+///
+/// The record of a merge goes when its survivor is erased: then what was moved by it stands where it
+/// was, with the piece itself or where an earlier merge had moved it. Where that is, is known up to
+/// the first part of the piece, and of its aliases up to the last.
+fn divide(state: &mut State, part: &custody::Part) {
+    let piece = part.customer;
+    let parting = state.parting.remove(&piece);
+    let mut parting =
+        parting.unwrap_or_else(|| Parting { home: state.current(piece), carriers: Vector::new() });
+    for place in [part.before, parting.home, piece] {
+        state.forget_carried(place, &part.carriers);
+    }
+    parting.carriers.extend(part.carriers.iter().copied());
+    let carriers: Vec<_> = parting.carriers.iter().copied().collect();
+    for alias in part.aliases.iter().filter(|alias| **alias != piece) {
+        let place = state.current(*alias);
+        // With the piece itself stands what was said again of earlier parts.
+        if place != piece {
+            state.forget_carried(place, &carriers);
+        }
+        state.forget_all_purchases(*alias);
+        state.bindings.forget(*alias);
+    }
+    state.divide_aliases(piece, &part.aliases);
+    if !part.last {
+        state.parting.insert(piece, parting);
+    }
 }
 
 /// What hangs on the carriers of a part, said again of its piece: also of the one that keeps the
@@ -95,10 +125,22 @@ fn restated(state: &State, part: &custody::Part) -> Vec<Event> {
         let conversation = Conversation { customer: part.customer, ..one.clone() };
         Event::Conversation(ConversationEvent::Restated { id, conversation })
     });
-    purchases.chain(cases).chain(conversations).take(RESTATED_AT_MOST).collect()
+    // The newest first: were there too many, the oldest of what is over would be lost.
+    let bindings = state.bindings.newest_first(part.before);
+    let bindings = bindings.filter(|binding| theirs(binding.carrier)).map(|binding| {
+        Event::BindingRestated { customer: part.customer, binding: binding.clone() }
+    });
+    let live = purchases.chain(cases).chain(conversations);
+    live.chain(bindings).take(RESTATED_AT_MOST).collect()
 }
 
 impl State {
+    /// Forgets purchases and bindings of a customer, as far as they hang on one of these.
+    fn forget_carried(&mut self, customer: CustomerId, carriers: &[Carrier]) {
+        self.forget_purchases(customer, carriers);
+        self.bindings.forget_carried(customer, carriers);
+    }
+
     /// What an event hangs on, by itself or by its case.
     #[must_use]
     pub fn carrier_of(&self, event: &Event) -> Option<Carrier> {
@@ -124,7 +166,16 @@ impl State {
                 request.carrier.or_else(|| request.case.and_then(of_case))
             }
             Event::Conversation(event) => carrier_of_conversation(event),
-            Event::Moved { .. } | Event::Custody(_) => None,
+            Event::Bound { binding, .. }
+            | Event::BindingEnded { binding, .. }
+            | Event::BindingRestated { binding, .. } => binding.carrier,
+            Event::Moved { .. }
+            | Event::Custody(_)
+            | Event::CodeIssued { .. }
+            | Event::CodeRevoked { .. }
+            | Event::CodeRefused { .. }
+            | Event::HandOverBegun(_)
+            | Event::HandOverDone { .. } => None,
         }
     }
 }

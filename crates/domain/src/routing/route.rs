@@ -77,6 +77,7 @@ pub(super) fn route(
             reply,
             mode: event.mode,
             carrier,
+            staff: None,
         }));
     }
     events
@@ -85,7 +86,7 @@ pub(super) fn route(
 /// The brand that an event is about: the menu's, if the directory has it; else the event's own,
 /// which is its store's; else, of a text, that of the conversation that was active last; else that
 /// of the last purchase.
-fn brand(
+pub(super) fn brand(
     state: &State,
     configuration: &Configuration,
     customer: CustomerId,

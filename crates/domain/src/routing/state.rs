@@ -5,9 +5,11 @@ use std::ops::Bound::{Excluded, Unbounded};
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
+use super::bindings::Bindings;
 use super::case::{Case, CaseView, Stage};
 use super::floor::Floor;
 use super::open::{Key, REPEATED_WITHIN};
+use super::parted::Parting;
 use super::serial::Serial;
 use crate::configuration::Priority;
 use crate::custody::Custody;
@@ -39,6 +41,8 @@ pub struct State {
     /// Conversations and staff.
     pub(super) floor: Floor,
     pub(super) custody: Custody,
+    pub(super) bindings: Bindings,
+    pub(super) parting: OrdMap<CustomerId, Parting>,
 }
 
 /// The brand that a customer bought of last.
@@ -129,6 +133,8 @@ impl State {
             self.take(id);
         }
         self.forget_all_purchases(customer);
+        self.bindings.forget(customer);
+        self.parting.remove(&customer);
         self.absorbed.remove(&customer);
     }
 
@@ -201,7 +207,8 @@ impl State {
 
     pub(super) fn next_deadline(&self) -> Option<At> {
         let case = self.deadlines.get_min().map(|(at, _)| *at);
-        [case, self.floor.next_deadline()].into_iter().flatten().min()
+        let hand_over = self.bindings.next_hand_over().map(|(at, _)| *at);
+        [case, hand_over, self.floor.next_deadline()].into_iter().flatten().min()
     }
 
     /// Cases whose deadline has come by `at`, the earliest first.
@@ -268,6 +275,7 @@ impl State {
         self.floor.move_all(from, to, at);
         self.absorbed.remove(&to);
         self.absorbed.insert(from, to);
+        self.bindings.move_all(from, to);
         for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
             self.change(id, |case| case.customer = to);
         }

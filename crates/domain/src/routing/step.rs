@@ -2,10 +2,12 @@
 
 use super::case::{CLOSER, Case, CaseView, Stage, Step};
 use super::event::{Answer, Event, Input, MessageRequest};
+use super::hand_over;
 use super::state::State;
 use crate::configuration::{
     CASE_CANCELLED, CASE_REOPENED, CASE_RESOLVED, CASE_WAITING, Configuration, Priority,
 };
+use crate::custody::RESTATED_AT_MOST;
 use crate::{At, CaseId, Decision, Refusal};
 
 /// Cases that one wakeup looks at, so that an input stays one atomic batch of the broker; the next
@@ -86,6 +88,7 @@ pub(super) fn told(
             reply: None,
             mode: configuration.mode(&case.channel),
             carrier: case.carrier,
+            staff: None,
         })
     })
 }
@@ -176,7 +179,14 @@ pub(super) fn requeue(state: &State, id: CaseId, by: &str, at: At) -> Result<Dec
 }
 
 /// What has to become of cases whose deadline has come.
-pub(super) fn due(state: &State, at: At) -> Vec<Event> {
+pub(super) fn due(state: &State, configuration: &Configuration, at: At) -> Vec<Event> {
+    let mut events = cases_due(state, at);
+    let room = RESTATED_AT_MOST.saturating_sub(events.len());
+    events.extend(hand_over::due(state, configuration, room, at));
+    events
+}
+
+fn cases_due(state: &State, at: At) -> Vec<Event> {
     let due = state.due_until(at).take(DUE_AT_MOST);
     due.flat_map(|CaseView { id, case }| {
         let customer = case.customer;
@@ -255,6 +265,14 @@ pub(super) fn evolve(case: &mut Case, event: &Event, at: At) {
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
         | Event::Conversation(_)
-        | Event::Custody(_) => {}
+        | Event::Custody(_)
+        | Event::CodeIssued { .. }
+        | Event::CodeRevoked { .. }
+        | Event::CodeRefused { .. }
+        | Event::Bound { .. }
+        | Event::BindingEnded { .. }
+        | Event::BindingRestated { .. }
+        | Event::HandOverBegun(_)
+        | Event::HandOverDone { .. } => {}
     }
 }

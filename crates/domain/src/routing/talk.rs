@@ -1,6 +1,8 @@
 //! What becomes of conversations: what customers write, what staff do, and what time does.
 
-use super::conversation::{About, Conversation, ConversationEvent, ConversationView, Ended, Talk};
+use super::conversation::{
+    About, Conversation, ConversationEvent, ConversationView, OfferEnd, Talk,
+};
 use super::event::{Actor, Answer, ConversationInput, Event, MessageRequest};
 use super::floor::{Key, Place, Post};
 use super::offer::{Offer, last, offer};
@@ -77,8 +79,8 @@ pub(super) fn hear(
         passed: Vec::new(),
         reply: right(event).filter(|_| rule.reply.is_none()),
     };
-    let Offer { stage, passed_over } = offer(state, configuration, &conversation, 0, None, at);
-    conversation.stage = stage;
+    let Offer { talk, passed_over } = offer(state, configuration, &conversation, 0, None, at);
+    conversation.stage = talk;
     let event = ConversationEvent::Opened { id, conversation, again, passed_over };
     Some(Heard { event, begins: true })
 }
@@ -192,12 +194,7 @@ fn may_ask(
     };
     let unknown = || Refusal::not_found("staff", staff.as_str());
     let member = configuration.staff.get(staff).ok_or_else(unknown)?;
-    let desk = member.desk.as_ref().and_then(|desk| configuration.desks.get(desk));
-    let of_desk = desk.map(|desk| &desk.brands).into_iter().flatten();
-    let mut brands = member.brands.iter().chain(of_desk);
-    let reached = caller.reaches(member.store.as_ref(), None, None)
-        || brands.any(|brand| caller.reaches(None, None, Some(brand)));
-    if reached {
+    if configuration.is_among(member, caller) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -269,7 +266,7 @@ fn reject(
             return Err(refused(id, one));
         }
     }
-    Ok(vec![next_offer(state, configuration, (id, one), Ended::Rejected, at)])
+    Ok(vec![next_offer(state, configuration, (id, one), OfferEnd::Rejected, at)])
 }
 
 fn assign(
@@ -316,14 +313,14 @@ fn transfer(
     let central = one.chain.iter().find(|target| target.who == Who::CentralDesk).copied();
     chain.push(central.unwrap_or(Target { who: Who::CentralDesk, within: None }));
     // Whoever gives it away does not want it back at once.
-    let passed = one.passed_also(one.stage.staff().cloned(), at);
+    let passed = one.passed_also(one.stage.staff(), at);
     let moved = Conversation { chain: chain.clone(), passed: passed.clone(), ..one.clone() };
-    let Offer { stage, passed_over } = offer(state, configuration, &moved, 0, None, at);
+    let Offer { talk, passed_over } = offer(state, configuration, &moved, 0, None, at);
     Ok(vec![ConversationEvent::Offered {
         about: one.about(id),
-        stage,
+        stage: talk,
         before: one.stage.staff().cloned(),
-        ended: Ended::Transferred,
+        ended: OfferEnd::Transferred,
         chain: Some(chain),
         passed,
         passed_over,
@@ -376,12 +373,12 @@ fn next_offer(
     state: &State,
     configuration: &Configuration,
     (id, one): (ConversationId, &Conversation),
-    ended: Ended,
+    ended: OfferEnd,
     at: At,
 ) -> ConversationEvent {
     let before = one.stage.staff().cloned();
-    let passes = matches!(ended, Ended::Rejected | Ended::TimedOut);
-    let passed = one.passed_also(before.clone().filter(|_| passes), at);
+    let said_no = matches!(ended, OfferEnd::Rejected | OfferEnd::TimedOut);
+    let passed = one.passed_also(before.as_ref().filter(|_| said_no), at);
     let moved = Conversation { passed: passed.clone(), ..one.clone() };
     let (from, target_until) = match &one.stage {
         Talk::Offered { target, target_until, .. } => {
@@ -391,9 +388,9 @@ fn next_offer(
         Talk::Waiting => (last(&one.chain), None),
         Talk::InProgress { .. } | Talk::Closed { .. } => (0, None),
     };
-    let Offer { stage, passed_over } = offer(state, configuration, &moved, from, target_until, at);
+    let Offer { talk, passed_over } = offer(state, configuration, &moved, from, target_until, at);
     let (about, chain) = (one.about(id), None);
-    ConversationEvent::Offered { about, stage, before, ended, chain, passed, passed_over }
+    ConversationEvent::Offered { about, stage: talk, before, ended, chain, passed, passed_over }
 }
 
 /// What has to become of conversations and staff without anybody asking.
@@ -422,7 +419,7 @@ pub(super) fn due(state: &State, configuration: &Configuration, at: At) -> Vec<E
         let Some(staff) = next.floor.first_stranded() else { break };
         let held = next.floor.standing(staff).and_then(|one| one.held.get_min().copied());
         let Some((id, one)) = held.and_then(|id| Some((id, next.floor.get(id)?))) else { break };
-        let event = next_offer(&next, configuration, (id, one), Ended::Gone, at);
+        let event = next_offer(&next, configuration, (id, one), OfferEnd::Gone, at);
         decide(&mut next, event);
     }
     let mut due: Vec<_> = state.floor.due_until(at).take(DUE_AT_MOST).collect();
@@ -438,7 +435,7 @@ pub(super) fn due(state: &State, configuration: &Configuration, at: At) -> Vec<E
         if one.deadline().is_none_or(|deadline| deadline > at) {
             continue;
         }
-        let ended = if one.stage == Talk::Waiting { Ended::Free } else { Ended::TimedOut };
+        let ended = if one.stage == Talk::Waiting { OfferEnd::Free } else { OfferEnd::TimedOut };
         let event = next_offer(&next, configuration, (id, one), ended, at);
         decide(&mut next, event);
     }
@@ -584,7 +581,7 @@ pub(super) fn serve(
         let Some((id, one)) = waiting.and_then(|id| Some((id, state.floor.get(id)?))) else {
             return;
         };
-        let event = next_offer(state, configuration, (id, one), Ended::Free, at);
+        let event = next_offer(state, configuration, (id, one), OfferEnd::Free, at);
         take(state, decided, event, at);
     }
 }
@@ -642,6 +639,7 @@ pub(super) fn said(
         text: Some(text.to_owned()),
         case: None,
         reply: one.reply.clone(),
+        staff: None,
         mode: configuration.mode(&one.channel),
         carrier: one.carrier,
     }
@@ -708,14 +706,11 @@ impl Actor {
 }
 
 impl State {
-    /// The salesperson that a customer is bound to for a brand.
-    pub(super) fn bound_staff(&self, _: CustomerId, _: Option<&BrandId>) -> Option<StaffId> {
-        None
-    }
-
     /// The store that a conversation belongs to.
+    /// That in which it began; else that of the binding.
     pub(super) fn store_of(&self, one: &Conversation) -> Option<StoreId> {
-        one.store.clone()
+        let bound = || self.binding(one.customer, one.brand.as_ref())?.store.clone();
+        one.store.clone().or_else(bound)
     }
 
     /// A conversation by its id.
@@ -730,6 +725,14 @@ impl State {
         after: Option<ConversationId>,
     ) -> impl Iterator<Item = (&ConversationId, &Conversation)> {
         self.floor.after(after)
+    }
+
+    /// These conversations.
+    pub fn these_conversations<'a>(
+        &'a self,
+        ids: impl IntoIterator<Item = &'a ConversationId>,
+    ) -> impl Iterator<Item = (ConversationId, &'a Conversation)> {
+        ids.into_iter().filter_map(|id| Some((*id, self.floor.get(*id)?)))
     }
 
     /// The conversations of a customer.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstem_domain::configuration::{Configuration, Priority, StaffMember, Target, Who};
 use mainstem_domain::custody;
 use mainstem_domain::person::{Act, ChannelEvent};
-use mainstem_domain::routing::{Actor, ConversationInput, Input, Talk};
+use mainstem_domain::routing::{Actor, ConversationInput, Input, Opened, Talk};
 use mainstem_domain::{At, BrandId, ConversationId, CustomerId, StaffId, StoreId, Wakeup};
 
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Model {
     chats: Vec<Chat>,
     people: BTreeMap<StaffId, Person>,
     gone: Vec<CustomerId>,
+    bound: Vec<(CustomerId, BrandId, StaffId, At)>,
 }
 
 const FIVE_MINUTES: Duration = Duration::from_mins(5);
@@ -81,6 +82,14 @@ impl Model {
         at: At,
     ) {
         match input {
+            Input::Channel { customer, code: Some(code), .. } => {
+                let Opened::Code(claims) = code.opened else { panic!("no forged codes here") };
+                let brand = claims.brand.and_then(|brand| config.brand_of(brand)).unwrap();
+                // A code of somebody who has left binds nobody.
+                if let Some(staff) = config.staff_of(claims.staff) {
+                    self.bound.push((*customer, brand.clone(), staff.clone(), at));
+                }
+            }
             Input::Channel { customer, event, .. } => {
                 self.said(config, *customer, event, opened, at);
             }
@@ -90,10 +99,14 @@ impl Model {
                     for chat in self.chats.iter_mut().filter(|chat| chat.customer == *absorbed) {
                         chat.customer = *survivor;
                     }
+                    for bound in self.bound.iter_mut().filter(|bound| bound.0 == *absorbed) {
+                        bound.0 = *survivor;
+                    }
                 }
             }
             Input::Custody(custody::Input::Erased { customers, .. }) => {
                 self.gone.extend(customers);
+                self.bound.retain(|bound| !customers.contains(&bound.0));
                 let lost: Vec<_> = self
                     .chats
                     .iter()
@@ -404,12 +417,22 @@ impl Model {
     }
 
     fn best(&self, config: &Configuration, chat: &Chat, who: Who, at: At) -> Option<StaffId> {
+        if who == Who::BoundStaff {
+            let theirs = self.bound.iter().filter(|(customer, brand, ..)| {
+                *customer == chat.customer && Some(brand) == chat.brand.as_ref()
+            });
+            let (_, _, bound, _) = theirs.max_by_key(|(.., at)| *at)?;
+            let delegate = config.staff.get(bound).and_then(|member| member.delegate.clone());
+            let one_of_two = [Some(bound.clone()), delegate];
+            let free = self.free_at(config, chat, who, at);
+            return one_of_two.into_iter().flatten().find(|staff| free.contains(staff));
+        }
         self.free_at(config, chat, who, at).first().cloned()
     }
 
     fn free_at(&self, config: &Configuration, chat: &Chat, who: Who, at: At) -> Vec<StaffId> {
         let works = |member: &StaffMember| match who {
-            Who::BoundStaff => false,
+            Who::BoundStaff => true,
             Who::StoreOnShift => chat.store.is_some() && member.store == chat.store,
             Who::BrandDesk => {
                 let desk = member.desk.as_ref().and_then(|desk| config.desks.get(desk));

@@ -7,7 +7,8 @@ use mainstem_domain::configuration::{Configuration, Mode, Who};
 use mainstem_domain::custody;
 use mainstem_domain::person::{Act, Address, ChannelEvent, ReplyRight};
 use mainstem_domain::routing::{
-    Actor, Answer, ConversationEvent, ConversationInput, Event, Input, Routing, State, Talk,
+    Actor, Answer, Claims, ConversationEvent, ConversationInput, Event, Input, IssuedCode, Nonce,
+    Opened, Presented, Routing, State, Talk,
 };
 use mainstem_domain::{
     At, BrandId, ConversationId, CustomerId, Decider, Decision, ErasureId, StaffId, Wakeup,
@@ -82,6 +83,12 @@ pub(crate) enum Op {
     },
     /// Everybody goes away for a month.
     Month,
+    /// The customer scans somebody's code.
+    Bind {
+        customer: usize,
+        to: usize,
+        brand: &'static str,
+    },
 }
 
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -121,6 +128,8 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0..3_usize).prop_map(|which| Op::Configure { which }),
         4 => seconds.prop_map(|seconds| Op::Pass { seconds }),
         1 => Just(Op::Month),
+        3 => (0..4_usize, 0..6_usize, prop::sample::select(vec!["aurora", "aurora", "borea"]))
+            .prop_map(|(customer, to, brand)| Op::Bind { customer, to, brand }),
     ];
     vec(op, 1..60)
 }
@@ -139,7 +148,7 @@ pub(crate) fn configuration(which: usize) -> Configuration {
         },
         "desks": {"aurora-desk": {"name": "Aurora", "brands": ["aurora"]}, "central": {"name": "Central"}},
         "staff": {
-            "a1": {"name": "A1", "store": "s1", "capacity": 1},
+            "a1": {"name": "A1", "store": "s1", "capacity": 1, "delegate": "c3"},
             "a2": {"name": "A2", "store": "s1", "brands": ["aurora"], "capacity": 2, "shift": "day"},
             "b1": {"name": "B1", "desk": "aurora-desk", "capacity": 1},
             "c1": {"name": "C1", "desk": "central", "capacity": 1, "shift": "day"},
@@ -215,36 +224,40 @@ impl World {
     }
 
     fn input(&mut self, op: &Op) -> Option<Input> {
-        let overruling = || Actor { by: "desk".to_owned(), staff: None, overrules: true };
-        let asked = |pick| self.stage(pick).and_then(|stage| stage.staff().cloned());
-        let own = |pick| Actor { by: "own".to_owned(), staff: asked(pick), overrules: false };
-        let conversation = match op {
+        match op {
             Op::Say { customer, menu, brand, store, token } => {
                 self.events += 1;
                 let act = match menu {
                     Some(menu) => Act::Postback(format!("menu=m{menu}")),
                     None => Act::Text("hello?".to_owned()),
                 };
-                let event = ChannelEvent {
-                    id: format!("e{}", self.events).parse().unwrap(),
-                    channel: "line-1".parse().unwrap(),
-                    store: store.then(|| "s1".parse().unwrap()),
-                    brand: brand.map(|brand| brand.parse().unwrap()),
-                    act,
-                    sightings: Vec::new(),
-                    mode: Mode::Live,
-                    occurred_at: self.at,
-                    received_at: self.at,
-                    reply_token: token.then(|| "token".to_owned()),
-                    attributes: Vec::new(),
-                    consents: Vec::new(),
-                };
+                let event = self.event(act, *brand, *store, *token);
                 let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
-                return Some(Input::Channel {
+                Some(Input::Channel {
                     customer: self.customers[*customer],
                     event: Box::new(event),
                     address: Some(address),
-                });
+                    code: None,
+                })
+            }
+            Op::Bind { customer, to, brand } => {
+                self.events += 1;
+                let code = IssuedCode {
+                    nonce: Nonce::from_bytes([u8::try_from(self.events % 256).unwrap(); 5]),
+                    staff: staff(*to),
+                    store: None,
+                    brand: Some(brand.parse().unwrap()),
+                    expires_at: self.at.after(Duration::from_hours(1)),
+                };
+                let opened = Opened::Code(Claims::of(&code));
+                let text = Act::Text("a code".to_owned());
+                let event = self.event(text, None, false, false);
+                Some(Input::Channel {
+                    customer: self.customers[*customer],
+                    event: Box::new(event),
+                    address: None,
+                    code: Some(Presented { opened, alone: true }),
+                })
             }
             Op::Merge { survivor, absorbed } => {
                 let (survivor, absorbed) = (self.customers[*survivor], self.customers[*absorbed]);
@@ -254,7 +267,7 @@ impl World {
                 for customer in self.customers.iter_mut().filter(|id| **id == absorbed) {
                     *customer = survivor;
                 }
-                return Some(Input::Merged { survivor, absorbed });
+                Some(Input::Merged { survivor, absorbed })
             }
             Op::Erase { customer } => {
                 self.events += 1;
@@ -265,13 +278,22 @@ impl World {
                 }
                 let erasure = ErasureId::derive(&self.events.to_string());
                 let customers = vec![gone];
-                return Some(Input::Custody(custody::Input::Erased { erasure, customers }));
+                Some(Input::Custody(custody::Input::Erased { erasure, customers }))
             }
             Op::Configure { which } => {
                 self.configuration = configuration(*which);
-                return Some(Input::Wakeup(Wakeup::Configured));
+                Some(Input::Wakeup(Wakeup::Configured))
             }
-            Op::Pass { .. } | Op::Month => return None,
+            wish => self.wish(wish).map(asked_for),
+        }
+    }
+
+    /// What staff ask for.
+    fn wish(&self, op: &Op) -> Option<ConversationInput> {
+        let overruling = || Actor { by: "desk".to_owned(), staff: None, overrules: true };
+        let asked = |pick| self.stage(pick).and_then(|stage| stage.staff().cloned());
+        let own = |pick| Actor { by: "own".to_owned(), staff: asked(pick), overrules: false };
+        Some(match op {
             Op::Presence { staff: who, available, capacity } => ConversationInput::Presence {
                 staff: staff(*who),
                 available: *available,
@@ -315,8 +337,25 @@ impl World {
             Op::Close { pick } => {
                 ConversationInput::Close { conversation: self.id(*pick), actor: own(*pick) }
             }
-        };
-        Some(asked_for(conversation))
+            _ => return None,
+        })
+    }
+
+    fn event(&self, act: Act, brand: Option<&str>, store: bool, token: bool) -> ChannelEvent {
+        ChannelEvent {
+            id: format!("e{}", self.events).parse().unwrap(),
+            channel: "line-1".parse().unwrap(),
+            store: store.then(|| "s1".parse().unwrap()),
+            brand: brand.map(|brand| brand.parse().unwrap()),
+            act,
+            sightings: Vec::new(),
+            mode: Mode::Live,
+            occurred_at: self.at,
+            received_at: self.at,
+            reply_token: token.then(|| "token".to_owned()),
+            attributes: Vec::new(),
+            consents: Vec::new(),
+        }
     }
 
     /// Runs one operation; `None` for one without an input.

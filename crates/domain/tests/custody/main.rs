@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop")]
 
+mod bindings;
 mod notification;
 mod routing;
 mod world;

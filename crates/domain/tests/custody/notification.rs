@@ -136,6 +136,7 @@ impl Bench {
                 reply: None,
                 mode: Mode::Live,
                 carrier: Some(Carrier::of(&member(person))),
+                staff: None,
             },
         }
     }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::world::{Change, PEOPLE, Service, World, change, member, person_of};
 
-struct TheRouting;
+pub(super) struct TheRouting;
 
 impl Service for TheRouting {
     type Decider = Routing;
@@ -48,7 +48,10 @@ impl Service for TheRouting {
             | Event::Escalated { customer, .. }
             | Event::SerialShared { customer, .. }
             | Event::Cancelled { customer, .. }
-            | Event::PurchaseNoted { customer, .. } => Some(*customer),
+            | Event::PurchaseNoted { customer, .. }
+            | Event::Bound { customer, .. }
+            | Event::BindingEnded { customer, .. }
+            | Event::BindingRestated { customer, .. } => Some(*customer),
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
             Event::Conversation(event) => match event {
@@ -66,6 +69,11 @@ impl Service for TheRouting {
                 | ConversationEvent::IdleRestated { .. } => None,
             },
             Event::Custody(event) => event.owner(),
+            Event::CodeIssued { .. }
+            | Event::CodeRevoked { .. }
+            | Event::CodeRefused { .. }
+            | Event::HandOverBegun(_)
+            | Event::HandOverDone { .. } => None,
         }
     }
 
@@ -144,7 +152,8 @@ fn act(world: &mut World<TheRouting>, person: usize, act: Act, brand: Option<&st
     };
     let address = Address { channel: event.channel.clone(), user: format!("U{person}") };
     let customer = world.customer(person);
-    world.give(&Input::Channel { customer, event: Box::new(event), address: Some(address) });
+    let (event, address) = (Box::new(event), Some(address));
+    world.give(&Input::Channel { customer, event, address, code: None });
 }
 
 fn asked_for(wish: ConversationInput) -> Input {

@@ -292,7 +292,7 @@ impl Model {
         at: At,
     ) -> Expected {
         match input {
-            Input::Channel { customer, event, address } => {
+            Input::Channel { customer, event, address, .. } => {
                 self.channel(configuration, *customer, event, address.is_some(), at)
             }
             Input::Merged { survivor, absorbed } => {
@@ -377,9 +377,13 @@ impl Model {
                 Expected::default()
             }
             // Has a world of its own: tests/custody.
-            Input::Conversation { .. } | Input::Custody(_) | Input::Wakeup(Wakeup::Configured) => {
-                Expected::default()
-            }
+            Input::Conversation { .. }
+            | Input::Custody(_)
+            | Input::IssueCode(_)
+            | Input::RevokeCode { .. }
+            | Input::EndBinding { .. }
+            | Input::HandOver(_)
+            | Input::Wakeup(Wakeup::Configured) => Expected::default(),
         }
     }
 

@@ -288,7 +288,7 @@ impl World {
         let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
         let customer = self.customers[customer];
         let address = reachable.then_some(address);
-        Input::Channel { customer, event: Box::new(event), address }
+        Input::Channel { customer, event: Box::new(event), address, code: None }
     }
 
     /// `None` when nothing happens but that time goes by.

@@ -90,10 +90,12 @@ prop_compose! {
         case in option::of(case_id()),
         reply in option::of((token(), at())),
         mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
-        carrier in carrier(),
+        (carrier, staff) in (carrier(), option::of(staff())),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
-        MessageRequest { customer, channel, brand, templates, text, case, reply, mode, carrier }
+        MessageRequest {
+            customer, channel, brand, templates, text, case, reply, mode, carrier, staff,
+        }
     }
 }
 
@@ -173,5 +175,6 @@ pub(super) fn routing_event() -> impl Strategy<Value = route::Event> {
         (customer(), customer()).prop_map(|(from, to)| route::Event::Moved { from, to }),
         request().prop_map(route::Event::MessageRequested),
         conversation_event().prop_map(route::Event::Conversation).boxed(),
+        binding_event(),
     ]
 }

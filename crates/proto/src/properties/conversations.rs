@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_domain::configuration::{Target, Who};
 use mainstem_domain::routing::{
-    About, Conversation, ConversationEvent, Ended, PassedOver, Place, Post, Talk, Why,
+    About, Conversation, ConversationEvent, OfferEnd, PassedOver, Place, Post, Talk, Why,
 };
 use mainstem_domain::{ConversationId, StaffId};
 
@@ -98,7 +98,7 @@ pub(super) fn conversation_event() -> BoxedStrategy<ConversationEvent> {
 }
 
 fn step() -> BoxedStrategy<ConversationEvent> {
-    let ended = prop::sample::select(Ended::ALL.to_vec());
+    let ended = prop::sample::select(OfferEnd::ALL.to_vec());
     let chain = option::of(vec(target(), 1..4)).boxed();
     let offered = (about(), talk().boxed(), option::of(staff()), ended, chain);
     let passed = (vec((staff(), at()), 0..3), passed_over());

@@ -12,7 +12,7 @@ use super::{Config, ConfigError, DEFAULTS, Problem};
 const DEFAULT_LAYER: &str = "defaults";
 
 /// The last words of keys whose values are secrets, in whatever section.
-const SECRETS: [&str; 4] = ["handle_key", "key", "nats_password", "token"];
+const SECRETS: [&str; 5] = ["binding_key", "handle_key", "key", "nats_password", "token"];
 
 pub(super) struct Layers {
     defaults: config::Config,

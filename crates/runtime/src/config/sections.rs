@@ -107,7 +107,7 @@ pub struct EngineConfig {
     pub drain: Duration,
 }
 
-/// `[identity_merge]`, `[routing]`, `[notification]`: the three processes with a decider.
+/// `[identity_merge]`, `[notification]`: processes with a decider. See also [`RoutingConfig`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceConfig {
@@ -117,6 +117,32 @@ pub struct ServiceConfig {
     pub nats_user: String,
     /// Its password.
     pub nats_password: Secret,
+}
+
+/// `[routing]`: a process with a decider, and what seals binding codes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingConfig {
+    /// Where the gRPC server listens.
+    pub grpc_listen: SocketAddr,
+    /// The broker's user; empty when it has no users.
+    pub nats_user: String,
+    /// Its password.
+    pub nats_password: Secret,
+    /// Seals binding codes: empty, or at least 32 bytes.
+    pub binding_key: Secret,
+}
+
+impl RoutingConfig {
+    /// What it has like the other processes with a decider.
+    #[must_use]
+    pub fn service(&self) -> ServiceConfig {
+        ServiceConfig {
+            grpc_listen: self.grpc_listen,
+            nats_user: self.nats_user.clone(),
+            nats_password: self.nats_password.clone(),
+        }
+    }
 }
 
 /// `[erasure]`: what identity-merge, routing and notification need to forget a customer together.
@@ -271,6 +297,13 @@ impl Config {
         require(
             key == 0 || key >= 32,
             "erasure.key",
+            "is shorter than 32 bytes",
+            "write 32 random bytes or more, e.g. as 64 hexadecimal digits",
+        );
+        let key = self.routing.binding_key.expose().len();
+        require(
+            key == 0 || key >= 32,
+            "routing.binding_key",
             "is shorter than 32 bytes",
             "write 32 random bytes or more, e.g. as 64 hexadecimal digits",
         );

@@ -110,6 +110,7 @@ fn what_belongs_together_is_asked_for_together() {
         ("[grpc]\nclient_ca = \"ca.pem\"", "grpc.client_ca"),
         ("[engine]\nlease_renew_ms = 2000", "engine.lease_renew_ms"),
         ("[ingress]\nhandle_key = \"short\"", "ingress.handle_key"),
+        ("[routing]\nbinding_key = \"short\"", "routing.binding_key"),
         ("[telemetry]\nlog_filter = \"a=b=c\"", "telemetry.log_filter"),
         ("[sender]\nline_api_url = \"ftp://x\"", "sender.line_api_url"),
     ];
@@ -149,6 +150,8 @@ fn secrets_come_from_files_and_are_never_shown() {
     // Only secrets may be kept in files of their own.
     let key = problems("", &[("MAINSTEM__ERASURE__KEY_FILE", "no/such/file")]);
     assert!(key[0].starts_with("erasure.key_file: names no/such/file"), "{key:?}");
+    let key = problems("", &[("MAINSTEM__ROUTING__BINDING_KEY_FILE", "no/such/file")]);
+    assert!(key[0].starts_with("routing.binding_key_file: names no/such/file"), "{key:?}");
     assert_eq!(problems("[nats]\nurl_file = \"x\"", &[]), ["nats.url_file: is unknown"]);
 }
 
