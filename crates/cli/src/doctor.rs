@@ -21,7 +21,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let mut problems = Vec::new();
     for (service, found) in [
         Box::pin(examine::<IdentityMachine>(&bus)).await,
-        examine::<RoutingMachine>(&bus).await,
+        Box::pin(examine::<RoutingMachine>(&bus)).await,
         examine::<NotificationMachine>(&bus).await,
     ] {
         match found {

@@ -502,7 +502,7 @@ mod tests {
         assert_eq!(subject(&refused(None)), "ledger.routing.codes");
         let bound = bound(1, binding(1, "lin", "taipei-1", None));
         let customer = CustomerId::derive("1");
-        assert_eq!(subject(&bound), format!("customer.{customer}.conversation"));
+        assert_eq!(subject(&bound), topology::conversation_subject(customer));
         let state = with([refused(None), refused(Some("lin"))]);
         let gauges = RoutingMachine::gauges(&state);
         let expired = gauges.iter().find(|one| one.name.ends_with("expired")).unwrap();

@@ -173,13 +173,15 @@ impl World {
         staff.map(|staff| staff.to_string())
     }
 
-    /// The ledger folds to the state.
+    /// The ledger folds to the state, and a snapshot gives it back.
     fn check(&self) {
         let mut folded = State::default();
         for (event, at) in &self.ledger {
             Routing::evolve(&mut folded, event, *at);
         }
         assert!(folded == self.state);
+        let snapshot = postcard::to_allocvec(&self.state).unwrap();
+        assert!(postcard::from_bytes::<State>(&snapshot).unwrap() == self.state);
     }
 }
 
