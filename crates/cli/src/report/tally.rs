@@ -9,6 +9,7 @@ use mainstem_bus::{Epoch, Machine, Stored, Unreadable};
 use mainstem_domain::configuration::ChannelKind;
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::notification::{Outcome, Way};
+use mainstem_domain::routing::{ConversationEvent, Made, Talk};
 use mainstem_domain::{CaseId, CustomerId, ItemId, identity, notification, routing};
 use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
@@ -34,6 +35,14 @@ pub struct Report {
     pub cases_by_queue: BTreeMap<String, u64>,
     /// Of these, resolved.
     pub cases_resolved: u64,
+    /// Conversations that began, and how often one began anew.
+    pub conversations: u64,
+    /// How often one was offered to somebody of the staff.
+    pub conversations_offered: u64,
+    /// How often somebody took one.
+    pub conversations_accepted: u64,
+    /// Customers who got a salesperson by a code.
+    pub bindings: u64,
     /// Replies that somebody saw. Without the sandbox: items decided as replies that LINE took, a
     /// few of them as a push, when the right to reply had run out.
     pub replies_delivered: u64,
@@ -314,6 +323,10 @@ impl Tally {
                 self.report.doubled += u64::from(!self.queued.insert((id, case.queued_times)));
             }
             routing::Event::Resolved { .. } => self.report.cases_resolved += 1,
+            routing::Event::Conversation(event) => self.conversation(&event),
+            routing::Event::Bound { binding, .. } => {
+                self.report.bindings += u64::from(matches!(binding.made, Made::Code { .. }));
+            }
             routing::Event::Accepted { .. }
             | routing::Event::Started { .. }
             | routing::Event::Waits { .. }
@@ -334,11 +347,35 @@ impl Tally {
             | routing::Event::CodeIssued { .. }
             | routing::Event::CodeRevoked { .. }
             | routing::Event::CodeRefused { .. }
-            | routing::Event::Bound { .. }
             | routing::Event::BindingEnded { .. }
             | routing::Event::BindingRestated { .. }
             | routing::Event::HandOverBegun(_)
             | routing::Event::HandOverDone { .. } => {}
+        }
+    }
+
+    fn conversation(&mut self, event: &ConversationEvent) {
+        let offered = |stage: &Talk| u64::from(matches!(stage, Talk::Offered { .. }));
+        match event {
+            ConversationEvent::Opened { conversation, .. } => {
+                self.report.conversations += 1;
+                self.report.conversations_offered += offered(&conversation.stage);
+            }
+            ConversationEvent::Offered { stage, .. } => {
+                self.report.conversations_offered += offered(stage);
+            }
+            ConversationEvent::Accepted { .. } | ConversationEvent::Assigned { .. } => {
+                self.report.conversations_accepted += 1;
+            }
+            ConversationEvent::Active { .. }
+            | ConversationEvent::Replied { .. }
+            | ConversationEvent::Closed { .. }
+            // Opened before, and counted then.
+            | ConversationEvent::Restated { .. }
+            | ConversationEvent::Forgotten { .. }
+            | ConversationEvent::Stands { .. }
+            | ConversationEvent::Reviewed { .. }
+            | ConversationEvent::IdleRestated { .. } => {}
         }
     }
 
