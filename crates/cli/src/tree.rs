@@ -64,6 +64,8 @@ pub fn merge(files: &[File]) -> anyhow::Result<Configuration> {
                 merge.map("queues", &mut whole.queues, part.queues);
                 merge.map("calendars", &mut whole.calendars, part.calendars);
                 merge.map("units", &mut whole.units, part.units);
+                merge.map("desks", &mut whole.desks, part.desks);
+                merge.map("staff", &mut whole.staff, part.staff);
                 merge.map("templates", &mut whole.templates, part.templates);
                 whole.rules.extend(part.rules);
                 if whole.entry.is_some() && part.entry.is_some() {
@@ -198,6 +200,8 @@ mod tests {
         assert_eq!(served.len(), 29, "every brand has a counter");
         let retired = example.channels.values().filter(|channel| channel.mode == Mode::Retired);
         assert_eq!(retired.count(), 3);
+        assert_eq!((example.units.len(), example.queues.len()), (12, 12));
+        assert_eq!(example.staff.len(), 304);
         assert_eq!(example.lint(), []);
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn clock(now: At) -> String {
     format!("[clock]\nspeed = {SPEED}.0\norigin_real = \"{now}\"\norigin_virtual = \"{OPENING}\"\n")
 }
 
-/// Who may call: the operator, the sender, and one unit for each queue.
+/// Who may call: the operator, the sender, the desks, and one unit for each queue.
 pub(super) fn callers(secret: &Secret, example: &Configuration) -> String {
     let mut text = String::new();
     let mut caller = |name: &str, role: &str, scope: &str| {
@@ -50,6 +50,7 @@ pub(super) fn callers(secret: &Secret, example: &Configuration) -> String {
     };
     caller("operator/demo", "operator", "all = true");
     caller("service/sender", "service", "all = true");
+    caller("desk/demo", "desk", "all = true");
     for queue in example.queues.keys() {
         caller(&format!("unit/{queue}"), "unit", &format!("queues = [\"{queue}\"]"));
     }

@@ -18,6 +18,7 @@ mod feed;
 mod files;
 mod progress;
 mod quiet;
+mod staff;
 mod stage;
 mod systems;
 
@@ -143,6 +144,7 @@ impl Demo {
                 quiet::wait(stage, progress, feed).await
             } => tally?,
             error = backoffice::work(stage) => return Err(error),
+            error = staff::work(stage) => return Err(error),
         };
         let seconds = wall_clock().duration_since(start).unwrap_or_default().as_secs_f64();
         let (claims, orders) = feed.outcome(&tally);

@@ -5,7 +5,10 @@ use mainstem_bus::Position;
 use mainstem_bus::nats::{Bus, Log};
 use mainstem_bus::topology::{CUSTOMER, INBOUND, OUTBOX, QUEUES, RELAY, ROUTING};
 use mainstem_proto::wire::engine::{GetStatusRequest, GetStatusResponse};
-use mainstem_proto::wire::routing::{CaseState, ListCasesRequest, ListCasesResponse};
+use mainstem_proto::wire::routing::{
+    CaseState, ConversationState, ListCasesRequest, ListCasesResponse, ListConversationsRequest,
+    ListConversationsResponse,
+};
 
 use super::feed::Feed;
 use super::progress::Progress;
@@ -68,6 +71,20 @@ async fn look(stage: &Stage) -> anyhow::Result<Vec<String>> {
             if read < last {
                 waits_for.push(format!("{service} has read {read} of {last} from {stream}"));
             }
+        }
+    }
+    for (state, name) in
+        [(ConversationState::Offered, "on offer"), (ConversationState::InProgress, "under way")]
+    {
+        let request = ListConversationsRequest {
+            state: state.into(),
+            page_size: 500,
+            ..ListConversationsRequest::default()
+        };
+        let found: ListConversationsResponse =
+            operator.call("routing", "list-conversations", &request).await?;
+        if !found.conversations.is_empty() {
+            waits_for.push(format!("{} conversations are {name}", found.conversations.len()));
         }
     }
     for (state, name) in [(CaseState::Open, "open"), (CaseState::Accepted, "in work")] {

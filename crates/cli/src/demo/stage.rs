@@ -50,6 +50,7 @@ pub(super) fn example() -> Vec<tree::File> {
         "queues.yaml",
         "rules.yaml",
         "stores.yaml",
+        "staff.yaml",
         "templates.yaml",
         "units.yaml"
     )

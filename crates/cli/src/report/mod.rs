@@ -126,6 +126,10 @@ pub(crate) fn shown(report: &Report, asked: &[(&str, u64)]) -> String {
     rows.extend(parts(&report.cases_by_queue, "on "));
     rows.extend([
         row("  resolved", report.cases_resolved),
+        row("customers bound by a code", report.bindings),
+        row("conversations begun", report.conversations),
+        row("  offered to somebody", report.conversations_offered),
+        row("  taken", report.conversations_accepted),
         row("messages to customers", report.replies_delivered + report.pushes_delivered),
         row("  by reply", report.replies_delivered),
         row("  by push", report.pushes_delivered),

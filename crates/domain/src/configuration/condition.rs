@@ -8,7 +8,12 @@
 //! | `event.menu` | the parameter `menu` of that data |
 //! | `event.brand`, `event.store` | what the event says, else its channel's |
 //! | `channel.id`, `channel.kind`, `channel.mode` | where it came in |
+//! | `brand` | the brand that it is about: the menu's, the event's, that of what was spoken of, or bought, last |
+//! | `customer.purchase` | the brand that the customer bought of last |
+//! | `binding.staff`, `binding.store` | the salesperson that the customer is bound to for that brand, and where |
+//! | `conversation.state` | where the conversation about that brand stands: `waiting`, `offered`, `in progress`, `closed` |
 //! | `param(name)` | any parameter of the data |
+//! | `open(calendar)` | true or false: whether that calendar is open when it is decided |
 //!
 //! With `==`, `!=`, `&&`, `||`, `!`, `? :`, `in`, `size`, `contains`, `startsWith`, `endsWith` and
 //! `lowerAscii`. Maps and macros are left out: nothing here may depend on the order of a map, or run
@@ -17,14 +22,18 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{Expr, IdedExpr};
+use cel::common::ast::{Expr, IdedExpr, LiteralValue};
+use cel::common::types::CelString;
+use cel::common::value::CowVal;
+use cel::context::VariableResolver;
 use cel::{Context, Env, Program, Value, extensions};
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelKind, Mode};
+use super::{Calendar, ChannelKind, Mode};
 use crate::person::{Act, Business, ChannelEvent};
+use crate::{At, BrandId, CalendarId, StaffId, StoreId};
 
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 14] = [
     "event.type",
     "event.text",
     "event.postback",
@@ -34,9 +43,15 @@ const VARIABLES: [&str; 9] = [
     "channel.id",
     "channel.kind",
     "channel.mode",
+    "brand",
+    "customer.purchase",
+    "binding.staff",
+    "binding.store",
+    "conversation.state",
 ];
 
-const FUNCTIONS: [&str; 6] = ["size", "contains", "startsWith", "endsWith", "lowerAscii", "param"];
+const FUNCTIONS: [&str; 7] =
+    ["size", "contains", "startsWith", "endsWith", "lowerAscii", "param", "open"];
 
 /// What is not a name: CEL writes its operators as calls of `_==_`, `!_`, `@in` and so on.
 fn is_operator(function: &str) -> bool {
@@ -66,6 +81,8 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 pub struct Condition {
     source: String,
     program: Arc<Program>,
+    /// The calendars that it asks for.
+    calendars: Arc<[CalendarId]>,
 }
 
 /// A condition could not be evaluated: it counts as no match.
@@ -80,6 +97,94 @@ pub struct Facts<'a> {
     pub event: &'a ChannelEvent,
     /// What its channel is.
     pub kind: ChannelKind,
+    /// When it is decided.
+    pub at: At,
+    /// The brand that it is about.
+    pub brand: Option<&'a BrandId>,
+    /// The brand that the customer bought of last.
+    pub purchase: Option<&'a BrandId>,
+    /// The salesperson that the customer is bound to.
+    pub staff: Option<&'a StaffId>,
+    /// Where.
+    pub store: Option<&'a StoreId>,
+    /// Where the conversation stands; empty when there is none.
+    pub conversation: &'static str,
+}
+
+impl<'a> Facts<'a> {
+    /// An event of somebody of whom nothing is known.
+    #[must_use]
+    pub fn of(event: &'a ChannelEvent, kind: ChannelKind, at: At) -> Self {
+        let (purchase, staff, store) = (None, None, None);
+        let brand = event.brand.as_ref();
+        Self { event, kind, at, brand, purchase, staff, store, conversation: "" }
+    }
+
+    fn postback(&self) -> &'a str {
+        match &self.event.act {
+            Act::Postback(data) => data,
+            Act::Text(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => "",
+        }
+    }
+
+    fn text(&self) -> &'a str {
+        match &self.event.act {
+            Act::Text(text) => text,
+            Act::Postback(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => "",
+        }
+    }
+}
+
+/// Dotted names are variables of their own: with maps in their place, an expression could see the
+/// order of a map, which is not the same on every run.
+impl VariableResolver for Facts<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let value = match variable {
+            "event.type" => self.event.act.name(),
+            "event.text" => self.text(),
+            "event.postback" => self.postback(),
+            "event.menu" => parameter(self.postback(), "menu").unwrap_or_default(),
+            "event.brand" => self.event.brand.as_ref().map_or("", BrandId::as_str),
+            "event.store" => self.event.store.as_ref().map_or("", StoreId::as_str),
+            "channel.id" => self.event.channel.as_str(),
+            "channel.kind" => self.kind.name(),
+            "channel.mode" => self.event.mode.name(),
+            "brand" => self.brand.map_or("", BrandId::as_str),
+            "customer.purchase" => self.purchase.map_or("", BrandId::as_str),
+            "binding.staff" => self.staff.map_or("", StaffId::as_str),
+            "binding.store" => self.store.map_or("", StoreId::as_str),
+            "conversation.state" => self.conversation,
+            _ => return None,
+        };
+        Some(CowVal::owned(CelString::from(value)))
+    }
+}
+
+/// Evaluates conditions one after the other against the same facts.
+pub(super) struct Evaluation<'a>(Context<'a, 'a>);
+
+impl<'a> Evaluation<'a> {
+    /// `calendars`: those that the conditions ask for, as far as there are such.
+    pub(super) fn new<'c>(
+        facts: &'a Facts<'a>,
+        calendars: impl Iterator<Item = (&'c CalendarId, &'c Calendar)>,
+    ) -> Self {
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        context.set_variable_resolver(facts);
+        let data = facts.postback().to_owned();
+        let param = move |name: Arc<String>| -> String {
+            parameter(&data, &name).unwrap_or_default().to_owned()
+        };
+        let open = calendars.filter(|(_, calendar)| calendar.standing(facts.at).0);
+        let open: Vec<CalendarId> = open.map(|(id, _)| id.clone()).collect();
+        let is_open = move |name: Arc<String>| -> bool {
+            open.iter().any(|calendar| calendar.as_str() == name.as_str())
+        };
+        // They fail only for names that the environment has already.
+        let _ = context.add_function("param", param);
+        let _ = context.add_function("open", is_open);
+        Self(context)
+    }
 }
 
 impl Condition {
@@ -93,8 +198,8 @@ impl Condition {
     ///
     /// # Errors
     /// It came to something else than true or false, or failed on the way.
-    pub fn holds(&self, facts: Facts<'_>) -> Result<bool, ConditionError> {
-        match self.program.execute(&context(facts)) {
+    pub(super) fn holds(&self, evaluation: &Evaluation<'_>) -> Result<bool, ConditionError> {
+        match self.program.execute(&evaluation.0) {
             Ok(Value::Bool(holds)) => Ok(holds),
             // The value could hold what a person wrote.
             Ok(_) => Err(ConditionError("gives something else than true or false".to_owned())),
@@ -105,14 +210,24 @@ impl Condition {
         }
     }
 
+    /// The calendars that it asks for.
+    pub(super) fn calendars(&self) -> &[CalendarId] {
+        &self.calendars
+    }
+
     /// Whether it holds for everything, because it looks at nothing.
     pub(super) fn is_always(&self) -> bool {
         let references = self.program.references();
         references.variables().is_empty()
             && !references.has_function("param")
-            && samples()
-                .first()
-                .is_some_and(|(event, kind)| self.holds(Facts { event, kind: *kind }) == Ok(true))
+            && !references.has_function("open")
+            && samples().first().is_some_and(|(event, kind)| self.tried(event, *kind) == Ok(true))
+    }
+
+    /// With every calendar closed.
+    fn tried(&self, event: &ChannelEvent, kind: ChannelKind) -> Result<bool, ConditionError> {
+        let facts = Facts::of(event, kind, At::default());
+        self.holds(&Evaluation::new(&facts, std::iter::empty()))
     }
 
     /// What keeps it from being applied: an undeclared name, or a sample that it fails on.
@@ -121,43 +236,10 @@ impl Condition {
             return Some(problem);
         }
         samples().iter().find_map(|(event, kind)| {
-            let error = self.holds(Facts { event, kind: *kind }).err()?;
+            let error = self.tried(event, *kind).err()?;
             Some(format!("{error} (tried on {} of a {kind} channel)", event.act.name()))
         })
     }
-}
-
-/// Dotted names are variables of their own: with maps in their place, an expression could see the
-/// order of a map, which is not the same on every run.
-fn context<'a>(facts: Facts<'_>) -> Context<'a, 'a> {
-    let Facts { event, kind } = facts;
-    let (text, postback) = match &event.act {
-        Act::Text(text) => (text.as_str(), ""),
-        Act::Postback(data) => ("", data.as_str()),
-        Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => ("", ""),
-    };
-    let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-    let values = [
-        event.act.name(),
-        text,
-        postback,
-        parameter(postback, "menu").unwrap_or_default(),
-        event.brand.as_ref().map_or("", |brand| brand.as_str()),
-        event.store.as_ref().map_or("", |store| store.as_str()),
-        event.channel.as_str(),
-        kind.name(),
-        event.mode.name(),
-    ];
-    for (name, value) in VARIABLES.into_iter().zip(values) {
-        context.add_variable_from_value(name, value);
-    }
-    let data = postback.to_owned();
-    let param = move |name: Arc<String>| -> String {
-        parameter(&data, &name).unwrap_or_default().to_owned()
-    };
-    // It fails only for a name that the environment has already.
-    let _ = context.add_function("param", param);
-    context
 }
 
 /// A parameter of postback data such as `menu=repair&brand=aurora`.
@@ -179,6 +261,9 @@ fn check(expression: &IdedExpr) -> Result<(), String> {
             if !is_operator(name) && !FUNCTIONS.contains(&name) {
                 return Err(format!("uses {name}(), but there are only {}", FUNCTIONS.join(", ")));
             }
+            if name == "open" && literal(call.args.first()).is_none() {
+                return Err("asks open() for no calendar; name it, e.g. open('office')".to_owned());
+            }
             call.target.iter().map(AsRef::as_ref).chain(&call.args).try_for_each(check)
         }
         Expr::Ident(_) | Expr::Select(_) => {
@@ -191,6 +276,40 @@ fn check(expression: &IdedExpr) -> Result<(), String> {
         Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) | Expr::Unspecified => {
             Err("uses a map or a macro; write it with ==, &&, || and contains".to_owned())
         }
+    }
+}
+
+fn literal(expression: Option<&IdedExpr>) -> Option<&str> {
+    if let Expr::Literal(LiteralValue::String(text)) = &expression?.expr {
+        Some(text.inner())
+    } else {
+        None
+    }
+}
+
+/// The calendars that an expression names; what is no name of one is lint's.
+fn calendars(expression: &IdedExpr, found: &mut Vec<CalendarId>) {
+    match &expression.expr {
+        Expr::Call(call) => {
+            if call.func_name == "open" {
+                found.extend(literal(call.args.first()).and_then(|name| name.parse().ok()));
+            }
+            for part in call.target.iter().map(AsRef::as_ref).chain(&call.args) {
+                calendars(part, found);
+            }
+        }
+        Expr::List(list) => {
+            for part in &list.elements {
+                calendars(part, found);
+            }
+        }
+        Expr::Literal(_)
+        | Expr::Ident(_)
+        | Expr::Select(_)
+        | Expr::Map(_)
+        | Expr::Struct(_)
+        | Expr::Comprehension(_)
+        | Expr::Unspecified => {}
     }
 }
 
@@ -267,7 +386,9 @@ impl TryFrom<String> for Condition {
             let what = errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default();
             ConditionError(format!("is no CEL expression: {what}"))
         })?;
-        Ok(Self { source, program: Arc::new(program) })
+        let mut found = Vec::new();
+        calendars(program.expression(), &mut found);
+        Ok(Self { source, program: Arc::new(program), calendars: found.into() })
     }
 }
 
@@ -329,8 +450,7 @@ mod tests {
     }
 
     fn holds(text: &str, act: Act) -> bool {
-        let event = event(act);
-        condition(text).holds(Facts { event: &event, kind: ChannelKind::Line }).unwrap()
+        condition(text).tried(&event(act), ChannelKind::Line).unwrap()
     }
 
     #[test]
@@ -346,6 +466,35 @@ mod tests {
         assert!(holds("event.type == 'order-paid'", Act::Business(Business::OrderPaid)));
         assert!(holds("event.type in ['follow', 'unfollow']", Act::Unfollow));
         assert!(holds("event.brand == '' && event.store != ''", Act::Other));
+    }
+
+    #[test]
+    fn conditions_look_at_who_is_bound_and_what_is_open() {
+        let event = event(Act::Text("hello".to_owned()));
+        let (staff, brand) = ("s-1".parse().unwrap(), "aurora".parse().unwrap());
+        let office: Calendar =
+            serde_json::from_value(serde_json::json!({"week": {"mon": ["09:00-18:00"]}})).unwrap();
+        let id: CalendarId = "office".parse().unwrap();
+        let holds = |text: &str, at: &str| {
+            let at = At::parse(at).unwrap();
+            let known = Facts::of(&event, ChannelKind::Line, at);
+            let conversation = "waiting";
+            let facts = Facts { staff: Some(&staff), brand: Some(&brand), conversation, ..known };
+            let condition = condition(text);
+            let calendars = condition.calendars().iter().filter(|one| **one == id);
+            let evaluation = Evaluation::new(&facts, calendars.map(|id| (id, &office)));
+            condition.holds(&evaluation).unwrap()
+        };
+        let (monday, sunday) = ("2026-11-23T10:00:00+08:00", "2026-11-22T10:00:00+08:00");
+        assert!(holds("binding.staff == 's-1' && binding.store == ''", monday));
+        assert!(holds("brand == 'aurora' && event.brand == ''", monday));
+        assert!(holds("conversation.state in ['waiting', 'offered']", monday));
+        assert!(holds("open('office') && !open('nowhere')", monday));
+        assert!(!holds("event.type == 'text' && open('office')", sunday));
+        let problem = |text: &str| condition(text).problem().unwrap();
+        assert!(problem("open(event.text)").contains("name it, e.g. open('office')"));
+        assert_eq!(condition("open('office')").problem(), None);
+        assert!(!condition("open('office') || true").is_always());
     }
 
     #[test]

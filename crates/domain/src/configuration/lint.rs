@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{CASE_RESOLVED, ChannelKind, Configuration, MOVED, Mode, Rule, TEXT_AT_MOST};
-use crate::{Refusal, RefusalCode, Violation};
+use crate::{CalendarId, Refusal, RefusalCode, Violation};
 
 /// Something that keeps a configuration from being applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +143,13 @@ impl Configuration {
         }
         if let Some(problem) = rule.when.problem() {
             findings.add(format!("{path}.when"), problem);
+        }
+        let unknown = |calendar: &&CalendarId| !self.calendars.contains_key(*calendar);
+        for calendar in rule.when.calendars().iter().filter(unknown) {
+            findings.add(
+                format!("{path}.when"),
+                format!("no calendar {calendar}; add it under calendars"),
+            );
         }
         if let Some(open) = rule.open.as_ref().filter(|o| !self.queues.contains_key(&o.queue)) {
             findings.add(

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
 use crate::identity::Rules;
-use crate::person::ChannelEvent;
 use crate::{BrandId, CalendarId, ChannelId, DeskId, QueueId, StaffId, StoreId, UnitId};
 
 pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
+use condition::Evaluation;
 pub use condition::parameter;
 pub use condition::{Condition, ConditionError, Facts};
 use directory::is_default;
@@ -159,10 +159,17 @@ pub const BINDING_HANDED_OVER: &str = "binding-handed-over";
 impl Configuration {
     /// The first rule whose condition holds. One that cannot be evaluated counts as no match.
     #[must_use]
-    pub fn rule_for(&self, event: &ChannelEvent) -> Option<&Rule> {
-        let kind = self.channels.get(&event.channel).map_or(ChannelKind::Line, |c| c.kind);
-        let facts = Facts { event, kind };
-        self.rules.iter().find(|rule| rule.when.holds(facts) == Ok(true))
+    pub fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        let asked = self.rules.iter().flat_map(|rule| rule.when.calendars());
+        let calendars = asked.filter_map(|id| self.calendars.get_key_value(id));
+        let evaluation = Evaluation::new(facts, calendars);
+        self.rules.iter().find(|rule| rule.when.holds(&evaluation) == Ok(true))
+    }
+
+    /// What a channel is.
+    #[must_use]
+    pub fn kind(&self, channel: &ChannelId) -> ChannelKind {
+        self.channels.get(channel).map_or(ChannelKind::Line, |channel| channel.kind)
     }
 
     /// The unit that serves a queue, if one does.
@@ -219,7 +226,7 @@ impl Configuration {
 mod tests {
     use super::*;
     use crate::At;
-    use crate::person::Act;
+    use crate::person::{Act, ChannelEvent};
 
     fn sample() -> Configuration {
         serde_json::from_value(serde_json::json!({
@@ -292,6 +299,57 @@ mod tests {
     }
 
     #[test]
+    fn whoever_a_rule_hands_customers_to_must_be_there() {
+        let mut config = sample();
+        let merge = |config: &mut Configuration, value: serde_json::Value| {
+            let other: Configuration = serde_json::from_value(value).unwrap();
+            config.desks.extend(other.desks);
+            config.staff.extend(other.staff);
+            config.rules.extend(other.rules);
+        };
+        merge(
+            &mut config,
+            serde_json::json!({
+                "desks": {"aurora": {"name": "Aurora", "brands": ["aurora", "nobody"]}},
+                "staff": {
+                    "nowhere": {"name": "N"},
+                    "twice": {"name": "T", "store": "taipei-1", "desk": "aurora", "capacity": 0},
+                    "lost": {"name": "L", "store": "taipei-9", "shift": "night", "delegate": "who"},
+                    "self": {"name": "S", "desk": "tokyo", "delegate": "self"},
+                },
+                "rules": [
+                    {"name": "ask", "when": "event.text.contains('?')",
+                     "targets": ["bound_staff", "bound_staff 5s", "brand_desk 60s"]},
+                    {"name": "bye", "when": "event.text == 'bye'", "close": true,
+                     "targets": ["central_desk"]},
+                    {"name": "open", "when": "open('never')", "reply": "opened"},
+                ],
+            }),
+        );
+        let paths: Vec<_> = config.lint().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "desks.aurora.brands",
+                "staff.lost.store",
+                "staff.lost.shift",
+                "staff.lost.delegate",
+                "staff.nowhere",
+                "staff.self.desk",
+                "staff.self.delegate",
+                "staff.twice",
+                "staff.twice.capacity",
+                "rules[3].targets[0]",
+                "rules[3].targets[1]",
+                "rules[3].targets",
+                "rules[4]",
+                "rules[4].targets",
+                "rules[5].when",
+            ]
+        );
+    }
+
+    #[test]
     fn the_first_matching_rule_decides_in_the_brands_voice() {
         let config = sample();
         let name = |act: Act| {
@@ -309,7 +367,8 @@ mod tests {
                 attributes: Vec::new(),
                 consents: Vec::new(),
             };
-            config.rule_for(&event).map(|rule| rule.name.as_str())
+            let facts = Facts::of(&event, ChannelKind::Line, At::default());
+            config.rule_for(&facts).map(|rule| rule.name.as_str())
         };
         assert_eq!(name(Act::Postback("brand=aurora&menu=repair".to_owned())), Some("menu"));
         assert_eq!(name(Act::Postback("menu=repairs".to_owned())), None);

@@ -6,7 +6,7 @@ use super::event::{Event, MessageRequest};
 use super::open::{Key, new_id};
 use super::state::{Purchase, State};
 use super::talk;
-use crate::configuration::{Configuration, MOVED, Mode, parameter};
+use crate::configuration::{Configuration, Facts, MOVED, Mode, parameter};
 use crate::person::{Act, Carrier, ChannelEvent, ReplyRight};
 use crate::{At, BrandId, CustomerId};
 
@@ -18,9 +18,20 @@ pub(super) fn route(
     reachable: bool,
     at: At,
 ) -> Vec<Event> {
-    let rule = configuration.rule_for(event);
     let carrier = Carrier::of_event(event);
     let brand = brand(state, configuration, customer, event);
+    let binding = state.binding(customer, brand.as_ref());
+    let facts = Facts {
+        event,
+        kind: configuration.kind(&event.channel),
+        at,
+        brand: brand.as_ref(),
+        purchase: state.purchase(customer).map(|purchase| &purchase.brand),
+        staff: binding.map(|binding| &binding.staff),
+        store: binding.and_then(|binding| binding.store.as_ref()),
+        conversation: talk::stage(state, (customer, brand.as_ref()), event),
+    };
+    let rule = configuration.rule_for(&facts);
     let mut events: Vec<_> = purchase(state, customer, event, at).into_iter().collect();
     let mut about = None;
     if let Some((rule, open)) = rule.and_then(|rule| Some((rule, rule.open.as_ref()?))) {

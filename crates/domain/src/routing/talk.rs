@@ -85,6 +85,16 @@ pub(super) fn hear(
     Some(Heard { event, begins: true })
 }
 
+/// Where the conversation stands that an event belongs to; empty: there is none.
+pub(super) fn stage(
+    state: &State,
+    (customer, brand): (CustomerId, Option<&BrandId>),
+    event: &ChannelEvent,
+) -> &'static str {
+    let key: Key = (customer, event.channel.clone(), brand.cloned());
+    state.floor.with_key(&key).map_or("", |(_, one)| one.stage.name())
+}
+
 fn right(event: &ChannelEvent) -> Option<ReplyRight> {
     let token = event.reply_token.clone()?;
     Some(ReplyRight { token, received_at: event.received_at })

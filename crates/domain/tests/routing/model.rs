@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mainstem_domain::configuration::{
-    CASE_CANCELLED, CASE_OPENED, CASE_REOPENED, CASE_RESOLVED, CASE_WAITING, Configuration, MOVED,
-    Mode,
+    CASE_CANCELLED, CASE_OPENED, CASE_REOPENED, CASE_RESOLVED, CASE_WAITING, Configuration, Facts,
+    MOVED, Mode,
 };
 use mainstem_domain::person::{Act, Business, ChannelEvent};
 use mainstem_domain::routing::{
@@ -505,7 +505,8 @@ impl Model {
                 self.buys(customer, bought, when);
             }
         }
-        let Some(rule) = configuration.rule_for(event) else {
+        let kind = configuration.kind(&event.channel);
+        let Some(rule) = configuration.rule_for(&Facts::of(event, kind, at)) else {
             let moved = event.mode == Mode::Retired && event.reply_token.is_some();
             expected.told = (moved && reachable).then(|| (vec![MOVED.to_owned()], None, about));
             return expected;
