@@ -309,6 +309,16 @@ impl CustomerId {
     pub(crate) const LEAST: Self = Self([0; 17]);
 }
 
+impl CaseId {
+    /// Less than every id, and none.
+    pub(crate) const LEAST: Self = Self([0; 17]);
+}
+
+impl ConversationId {
+    /// Less than every id, and none.
+    pub(crate) const LEAST: Self = Self([0; 17]);
+}
+
 id_conversions!(EventId);
 
 /// The UUIDv5 of `name` in Mainstem's namespace: the same name gives the same UUID on every run.

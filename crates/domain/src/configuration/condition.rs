@@ -19,6 +19,8 @@
 //! `lowerAscii`. Maps and macros are left out: nothing here may depend on the order of a map, or run
 //! for longer than its text is long.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -29,11 +31,12 @@ use cel::context::VariableResolver;
 use cel::{Context, Env, Program, Value, extensions};
 use serde::{Deserialize, Serialize};
 
+use super::compiled::Test;
 use super::{Calendar, ChannelKind, Mode};
 use crate::person::{Act, Business, ChannelEvent};
 use crate::{At, BrandId, CalendarId, StaffId, StoreId};
 
-const VARIABLES: [&str; 14] = [
+pub(super) const VARIABLES: [&str; 14] = [
     "event.type",
     "event.text",
     "event.postback",
@@ -81,6 +84,8 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
 pub struct Condition {
     source: String,
     program: Arc<Program>,
+    /// The same in the form that is evaluated faster, if it has one.
+    compiled: Option<Arc<Test>>,
     /// The calendars that it asks for.
     calendars: Arc<[CalendarId]>,
 }
@@ -120,10 +125,31 @@ impl<'a> Facts<'a> {
         Self { event, kind, at, brand, purchase, staff, store, conversation: "" }
     }
 
-    fn postback(&self) -> &'a str {
+    pub(super) fn postback(&self) -> &'a str {
         match &self.event.act {
             Act::Postback(data) => data,
             Act::Text(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => "",
+        }
+    }
+
+    /// One of [`VARIABLES`], by its place there.
+    pub(super) fn variable(&self, place: usize) -> &'a str {
+        match place {
+            0 => self.event.act.name(),
+            1 => self.text(),
+            2 => self.postback(),
+            3 => parameter(self.postback(), "menu").unwrap_or_default(),
+            4 => self.event.brand.as_ref().map_or("", BrandId::as_str),
+            5 => self.event.store.as_ref().map_or("", StoreId::as_str),
+            6 => self.event.channel.as_str(),
+            7 => self.kind.name(),
+            8 => self.event.mode.name(),
+            9 => self.brand.map_or("", BrandId::as_str),
+            10 => self.purchase.map_or("", BrandId::as_str),
+            11 => self.staff.map_or("", StaffId::as_str),
+            12 => self.store.map_or("", StoreId::as_str),
+            13 => self.conversation,
+            _ => "",
         }
     }
 
@@ -139,51 +165,44 @@ impl<'a> Facts<'a> {
 /// order of a map, which is not the same on every run.
 impl VariableResolver for Facts<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        let value = match variable {
-            "event.type" => self.event.act.name(),
-            "event.text" => self.text(),
-            "event.postback" => self.postback(),
-            "event.menu" => parameter(self.postback(), "menu").unwrap_or_default(),
-            "event.brand" => self.event.brand.as_ref().map_or("", BrandId::as_str),
-            "event.store" => self.event.store.as_ref().map_or("", StoreId::as_str),
-            "channel.id" => self.event.channel.as_str(),
-            "channel.kind" => self.kind.name(),
-            "channel.mode" => self.event.mode.name(),
-            "brand" => self.brand.map_or("", BrandId::as_str),
-            "customer.purchase" => self.purchase.map_or("", BrandId::as_str),
-            "binding.staff" => self.staff.map_or("", StaffId::as_str),
-            "binding.store" => self.store.map_or("", StoreId::as_str),
-            "conversation.state" => self.conversation,
-            _ => return None,
-        };
-        Some(CowVal::owned(CelString::from(value)))
+        let place = VARIABLES.iter().position(|known| *known == variable)?;
+        Some(CowVal::owned(CelString::from(self.variable(place))))
     }
 }
 
 /// Evaluates conditions one after the other against the same facts.
-pub(super) struct Evaluation<'a>(Context<'a, 'a>);
+pub(super) struct Evaluation<'a> {
+    facts: &'a Facts<'a>,
+    calendars: &'a BTreeMap<CalendarId, Calendar>,
+    /// Of the general evaluator, made when the first condition needs it.
+    context: OnceCell<Context<'a, 'a>>,
+}
 
 impl<'a> Evaluation<'a> {
-    /// `calendars`: those that the conditions ask for, as far as there are such.
-    pub(super) fn new<'c>(
-        facts: &'a Facts<'a>,
-        calendars: impl Iterator<Item = (&'c CalendarId, &'c Calendar)>,
-    ) -> Self {
+    pub(super) fn new(facts: &'a Facts<'a>, calendars: &'a BTreeMap<CalendarId, Calendar>) -> Self {
+        Self { facts, calendars, context: OnceCell::new() }
+    }
+
+    /// `asked`: the calendars that a condition asks for.
+    fn context(&self, asked: &[CalendarId]) -> Context<'a, 'a> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        context.set_variable_resolver(facts);
-        let data = facts.postback().to_owned();
+        context.set_variable_resolver(self.facts);
+        let data = self.facts.postback().to_owned();
         let param = move |name: Arc<String>| -> String {
             parameter(&data, &name).unwrap_or_default().to_owned()
         };
-        let open = calendars.filter(|(_, calendar)| calendar.standing(facts.at).0);
-        let open: Vec<CalendarId> = open.map(|(id, _)| id.clone()).collect();
+        let (calendars, at) = (self.calendars, self.facts.at);
+        let open = asked
+            .iter()
+            .filter(|id| calendars.get(*id).is_some_and(|calendar| calendar.standing(at).0));
+        let open: Vec<CalendarId> = open.cloned().collect();
         let is_open = move |name: Arc<String>| -> bool {
             open.iter().any(|calendar| calendar.as_str() == name.as_str())
         };
         // They fail only for names that the environment has already.
         let _ = context.add_function("param", param);
         let _ = context.add_function("open", is_open);
-        Self(context)
+        context
     }
 }
 
@@ -199,7 +218,18 @@ impl Condition {
     /// # Errors
     /// It came to something else than true or false, or failed on the way.
     pub(super) fn holds(&self, evaluation: &Evaluation<'_>) -> Result<bool, ConditionError> {
-        match self.program.execute(&evaluation.0) {
+        match &self.compiled {
+            Some(test) => Ok(test.holds(evaluation.facts, evaluation.calendars)),
+            None => self.executed(evaluation),
+        }
+    }
+
+    /// By the general evaluator.
+    fn executed(&self, evaluation: &Evaluation<'_>) -> Result<bool, ConditionError> {
+        // Calendars are looked up for each condition that asks for some, and for no other.
+        let own = (!self.calendars.is_empty()).then(|| evaluation.context(&self.calendars));
+        let shared = || evaluation.context.get_or_init(|| evaluation.context(&[]));
+        match self.program.execute(own.as_ref().unwrap_or_else(shared)) {
             Ok(Value::Bool(holds)) => Ok(holds),
             // The value could hold what a person wrote.
             Ok(_) => Err(ConditionError("gives something else than true or false".to_owned())),
@@ -227,7 +257,7 @@ impl Condition {
     /// With every calendar closed.
     fn tried(&self, event: &ChannelEvent, kind: ChannelKind) -> Result<bool, ConditionError> {
         let facts = Facts::of(event, kind, At::default());
-        self.holds(&Evaluation::new(&facts, std::iter::empty()))
+        self.holds(&Evaluation::new(&facts, &BTreeMap::new()))
     }
 
     /// What keeps it from being applied: an undeclared name, or a sample that it fails on.
@@ -313,7 +343,7 @@ fn calendars(expression: &IdedExpr, found: &mut Vec<CalendarId>) {
     }
 }
 
-fn qualified(expression: &Expr) -> Option<String> {
+pub(super) fn qualified(expression: &Expr) -> Option<String> {
     match expression {
         Expr::Ident(name) => Some(name.clone()),
         Expr::Select(select) if !select.test => {
@@ -388,7 +418,8 @@ impl TryFrom<String> for Condition {
         })?;
         let mut found = Vec::new();
         calendars(program.expression(), &mut found);
-        Ok(Self { source, program: Arc::new(program), calendars: found.into() })
+        let compiled = Test::compile(program.expression()).map(Arc::new);
+        Ok(Self { source, program: Arc::new(program), compiled, calendars: found.into() })
     }
 }
 
@@ -437,6 +468,9 @@ impl fmt::Debug for Condition {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn condition(text: &str) -> Condition {
@@ -481,9 +515,11 @@ mod tests {
             let conversation = "waiting";
             let facts = Facts { staff: Some(&staff), brand: Some(&brand), conversation, ..known };
             let condition = condition(text);
-            let calendars = condition.calendars().iter().filter(|one| **one == id);
-            let evaluation = Evaluation::new(&facts, calendars.map(|id| (id, &office)));
-            condition.holds(&evaluation).unwrap()
+            let calendars = [(id.clone(), office.clone())].into();
+            let evaluation = Evaluation::new(&facts, &calendars);
+            let holds = condition.holds(&evaluation).unwrap();
+            assert_eq!(condition.executed(&evaluation), Ok(holds), "{text}");
+            holds
         };
         let (monday, sunday) = ("2026-11-23T10:00:00+08:00", "2026-11-22T10:00:00+08:00");
         assert!(holds("binding.staff == 's-1' && binding.store == ''", monday));
@@ -547,6 +583,71 @@ mod tests {
                     let _ = (condition.problem(), condition.is_always());
                 }
             }
+        }
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            prop::sample::select(VARIABLES.to_vec()).prop_map(str::to_owned),
+            prop::sample::select(vec!["'text'", "''", "'a'", "'A'", "'store'", "'menu'", "'維修'"])
+                .prop_map(str::to_owned),
+        ];
+        leaf.prop_recursive(2, 4, 1, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|text| format!("{text}.lowerAscii()")),
+                inner.prop_map(|text| format!("param({text})")),
+            ]
+        })
+    }
+
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("true".to_owned()),
+            Just("open('office')".to_owned()),
+            Just("open('nowhere')".to_owned()),
+            (text(), prop::sample::select(vec!["==", "!="]), text())
+                .prop_map(|(one, sign, other)| format!("{one} {sign} {other}")),
+            (text(), vec(text(), 0..3))
+                .prop_map(|(one, list)| format!("{one} in [{}]", list.join(", "))),
+            (text(), prop::sample::select(vec!["contains", "startsWith", "endsWith"]), text())
+                .prop_map(|(one, how, other)| format!("{one}.{how}({other})")),
+        ];
+        leaf.prop_recursive(3, 8, 3, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|one| format!("!({one})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) && ({b})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) || ({b})")),
+                (inner.clone(), inner.clone(), inner)
+                    .prop_map(|(a, b, c)| format!("({a}) ? ({b}) : ({c})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// The faster form says what the general evaluator says.
+        #[test]
+        fn both_evaluators_agree(
+            source in expression(),
+            act in prop::sample::select(vec![
+                Act::Text("A 維修 store".to_owned()),
+                Act::Text("a".to_owned()),
+                Act::Postback("menu=store&a=A&text=menu".to_owned()),
+                Act::Follow,
+            ]),
+            hour in 0..24_i64,
+        ) {
+            let Ok(condition) = source.parse::<Condition>() else { return Ok(()) };
+            prop_assert!(condition.compiled.is_some(), "{source}");
+            let event = event(act);
+            let at = At::from_millis(hour * 3_600_000);
+            let facts = Facts { conversation: "waiting", ..Facts::of(&event, ChannelKind::Line, at) };
+            let office = serde_json::json!({"week": {"thu": ["09:00-18:00"]}});
+            let office: Calendar = serde_json::from_value(office).unwrap();
+            let calendars = [("office".parse().unwrap(), office)].into();
+            let evaluation = Evaluation::new(&facts, &calendars);
+            prop_assert_eq!(condition.holds(&evaluation), condition.executed(&evaluation));
         }
     }
 

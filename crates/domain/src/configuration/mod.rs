@@ -4,6 +4,7 @@
 //! decision names the digest it was taken under.
 
 mod calendar;
+mod compiled;
 mod condition;
 mod directory;
 mod handle;
@@ -160,9 +161,7 @@ impl Configuration {
     /// The first rule whose condition holds. One that cannot be evaluated counts as no match.
     #[must_use]
     pub fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
-        let asked = self.rules.iter().flat_map(|rule| rule.when.calendars());
-        let calendars = asked.filter_map(|id| self.calendars.get_key_value(id));
-        let evaluation = Evaluation::new(facts, calendars);
+        let evaluation = Evaluation::new(facts, &self.calendars);
         self.rules.iter().find(|rule| rule.when.holds(&evaluation) == Ok(true))
     }
 

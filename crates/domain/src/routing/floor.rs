@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Bound::{self, Excluded, Unbounded};
+use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
@@ -121,18 +122,14 @@ impl Standing {
     }
 }
 
-/// What conversations belong together by.
-pub(super) type Key = (CustomerId, ChannelId, Option<BrandId>);
-
 /// Conversations and staff.
 ///
 /// Invariant: `put` and `take` alone change conversations, `stand` alone posts, so every index says
 /// what they say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Floor {
-    conversations: OrdMap<ConversationId, Conversation>,
-    by_customer: OrdMap<CustomerId, OrdSet<ConversationId>>,
-    by_key: OrdMap<Key, OrdSet<ConversationId>>,
+    conversations: OrdMap<ConversationId, Arc<Conversation>>,
+    by_customer: OrdSet<(CustomerId, ConversationId)>,
     deadlines: OrdSet<(At, ConversationId)>,
     /// In line, by brand, in the order in which they are served.
     line: OrdMap<Option<BrandId>, OrdSet<(Priority, At, ConversationId)>>,
@@ -150,11 +147,11 @@ pub(super) struct Floor {
 
 impl Floor {
     pub(super) fn get(&self, id: ConversationId) -> Option<&Conversation> {
-        self.conversations.get(&id)
+        self.conversations.get(&id).map(AsRef::as_ref)
     }
 
     pub(super) fn view(&self, id: ConversationId) -> Option<ConversationView> {
-        let conversation = self.conversations.get(&id)?.clone();
+        let conversation = self.get(id)?.clone();
         Some(ConversationView { id, conversation })
     }
 
@@ -162,16 +159,27 @@ impl Floor {
         &self,
         after: Option<ConversationId>,
     ) -> impl Iterator<Item = (&ConversationId, &Conversation)> {
-        self.conversations.range((after.map_or(Unbounded, Excluded), Unbounded))
+        let later = self.conversations.range((after.map_or(Unbounded, Excluded), Unbounded));
+        later.map(|(id, one)| (id, one.as_ref()))
     }
 
     pub(super) fn of_customer(&self, customer: CustomerId) -> impl Iterator<Item = ConversationId> {
-        self.by_customer.get(&customer).into_iter().flatten().copied()
+        let from = (customer, ConversationId::LEAST);
+        let ids = self.by_customer.range(from..).take_while(move |(whose, _)| *whose == customer);
+        ids.map(|(_, id)| *id)
     }
 
-    /// The one that was active last among those with this key, open ones first.
-    pub(super) fn with_key(&self, key: &Key) -> Option<(ConversationId, &Conversation)> {
-        self.latest(self.by_key.get(key).into_iter().flatten().copied())
+    /// A customer's conversation on a channel about a brand: the one that was active last, open ones
+    /// first.
+    pub(super) fn find(
+        &self,
+        customer: CustomerId,
+        channel: &ChannelId,
+        brand: Option<&BrandId>,
+    ) -> Option<(ConversationId, &Conversation)> {
+        let known = self.of_customer(customer).filter_map(|id| Some((id, self.get(id)?)));
+        let same = known.filter(|(_, one)| one.channel == *channel && one.brand.as_ref() == brand);
+        same.max_by_key(|(id, one)| (!one.stage.is_closed(), one.active_at, *id))
     }
 
     /// The one that was active last of a customer on a channel, whether open or not.
@@ -182,14 +190,6 @@ impl Floor {
     ) -> Option<&Conversation> {
         let of_customer = self.of_customer(customer).filter_map(|id| self.get(id));
         of_customer.filter(|one| one.channel == *on).max_by_key(|one| one.active_at)
-    }
-
-    fn latest(
-        &self,
-        ids: impl Iterator<Item = ConversationId>,
-    ) -> Option<(ConversationId, &Conversation)> {
-        let known = ids.filter_map(|id| Some((id, self.get(id)?)));
-        known.max_by_key(|(id, one)| (!one.stage.is_closed(), one.active_at, *id))
     }
 
     pub(super) fn standing(&self, staff: &StaffId) -> Option<&Standing> {
@@ -255,8 +255,7 @@ impl Floor {
 
     pub(super) fn put(&mut self, id: ConversationId, conversation: Conversation, at: At) {
         self.take(id, at);
-        self.by_customer.entry(conversation.customer).or_default().insert(id);
-        self.by_key.entry(key(&conversation)).or_default().insert(id);
+        self.by_customer.insert((conversation.customer, id));
         self.deadlines.extend(conversation.deadline().map(|at| (at, id)));
         match &conversation.stage {
             Talk::Waiting => {
@@ -270,13 +269,12 @@ impl Floor {
                 self.change(staff, at, |held| held.insert(id).is_none());
             }
         }
-        self.conversations.insert(id, conversation);
+        self.conversations.insert(id, Arc::new(conversation));
     }
 
-    fn take(&mut self, id: ConversationId, at: At) -> Option<Conversation> {
+    fn take(&mut self, id: ConversationId, at: At) -> Option<Arc<Conversation>> {
         let conversation = self.conversations.remove(&id)?;
-        remove(&mut self.by_customer, &conversation.customer, &id);
-        remove(&mut self.by_key, &key(&conversation), &id);
+        self.by_customer.remove(&(conversation.customer, id));
         if let Some(at) = conversation.deadline() {
             self.deadlines.remove(&(at, id));
         }
@@ -323,7 +321,7 @@ impl Floor {
         at: At,
         update: impl FnOnce(&mut Conversation),
     ) {
-        let Some(mut conversation) = self.conversations.get(&id).cloned() else { return };
+        let Some(mut conversation) = self.get(id).cloned() else { return };
         let before = conversation.stage.staff().cloned();
         let idle_since =
             before.as_ref().and_then(|staff| self.standing(staff)).map(|one| one.idle_since);
@@ -341,7 +339,7 @@ impl Floor {
     /// The customer wrote, or was answered: no index tells of that.
     pub(super) fn touch(&mut self, id: ConversationId, touch: impl FnOnce(&mut Conversation)) {
         if let Some(conversation) = self.conversations.get_mut(&id) {
-            touch(conversation);
+            touch(Arc::make_mut(conversation));
         }
     }
 
@@ -373,14 +371,14 @@ impl Floor {
 
     /// Conversations of one customer become the other's, with everything they have.
     pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId, at: At) {
-        for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
+        for id in self.of_customer(from).collect::<Vec<_>>() {
             self.update(id, at, |one| one.customer = to);
         }
     }
 
     /// Forgets the conversations of a customer; whoever had them is free again.
     pub(super) fn forget(&mut self, customer: CustomerId, at: At) {
-        for id in self.by_customer.get(&customer).cloned().unwrap_or_default() {
+        for id in self.of_customer(customer).collect::<Vec<_>>() {
             self.take(id, at);
         }
     }
@@ -406,10 +404,6 @@ impl Floor {
             }
         }
     }
-}
-
-pub(super) fn key(conversation: &Conversation) -> Key {
-    (conversation.customer, conversation.channel.clone(), conversation.brand.clone())
 }
 
 /// By the full hour, so that many are forgotten by one record.

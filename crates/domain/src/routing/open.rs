@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::case::{Case, CaseView, Opener, Stage};
@@ -28,7 +27,7 @@ use crate::{At, BrandId, CaseId, ChannelId, CustomerId, Decision, QueueId, Refus
 pub const REPEATED_WITHIN: Duration = Duration::from_mins(30);
 
 /// What a case is about: two with the same key may be the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Serial(CustomerId, Option<BrandId>, Serial),
     Rule(CustomerId, Option<BrandId>, String),
@@ -36,6 +35,12 @@ pub(super) enum Key {
 }
 
 impl Key {
+    pub(super) fn customer(&self) -> CustomerId {
+        let (Self::Serial(customer, ..) | Self::Rule(customer, ..) | Self::Counter(customer, ..)) =
+            self;
+        *customer
+    }
+
     pub(super) fn of(case: &Case) -> Self {
         let (customer, brand) = (case.customer, case.brand.clone());
         match (case.serial(), &case.opener) {

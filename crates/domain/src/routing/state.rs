@@ -1,6 +1,7 @@
 //! What routing remembers: every case once, and where to find it without looking through all.
 
 use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
@@ -22,13 +23,11 @@ use crate::{At, BrandId, CaseId, CustomerId, QueueId, Refusal, RefusalCode};
 /// what the cases say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    cases: OrdMap<CaseId, Case>,
-    by_customer: OrdMap<CustomerId, OrdSet<CaseId>>,
+    cases: OrdMap<CaseId, Arc<Case>>,
+    by_customer: OrdSet<(CustomerId, CaseId)>,
     /// Neither resolved nor closed nor cancelled.
     unfinished: OrdSet<CaseId>,
-    /// Neither closed nor cancelled, by what they are about, the oldest first.
-    wanted: OrdMap<Key, OrdSet<(At, CaseId)>>,
-    /// Those of them that have a serial number, whoever's they are.
+    /// Neither closed nor cancelled, and with a serial number, whoever's they are.
     machines: OrdMap<(Option<BrandId>, Serial), OrdSet<CaseId>>,
     /// When something is to become of a case by itself.
     deadlines: OrdSet<(At, CaseId)>,
@@ -63,12 +62,13 @@ impl State {
     /// A case by its id.
     #[must_use]
     pub fn case(&self, id: CaseId) -> Option<CaseView> {
-        self.cases.get(&id).map(|case| CaseView { id, case: case.clone() })
+        self.cases.get(&id).map(|case| CaseView { id, case: case.as_ref().clone() })
     }
 
     /// Cases in the order of their ids, from the one after `after` on.
     pub fn cases_after(&self, after: Option<CaseId>) -> impl Iterator<Item = (&CaseId, &Case)> {
-        self.cases.range((after.map_or(Unbounded, Excluded), Unbounded))
+        let later = self.cases.range((after.map_or(Unbounded, Excluded), Unbounded));
+        later.map(|(id, case)| (id, case.as_ref()))
     }
 
     /// The same, but only those that somebody still has to do.
@@ -77,7 +77,7 @@ impl State {
         after: Option<CaseId>,
     ) -> impl Iterator<Item = (&CaseId, &Case)> {
         let ids = self.unfinished.range((after.map_or(Unbounded, Excluded), Unbounded));
-        ids.filter_map(|id| self.cases.get_key_value(id))
+        ids.filter_map(|id| self.cases.get(id).map(|case| (id, case.as_ref())))
     }
 
     /// The case that a queue serves next: the most urgent, of these the oldest.
@@ -99,10 +99,22 @@ impl State {
         &self.custody
     }
 
+    fn ids_of(&self, customer: CustomerId) -> impl Iterator<Item = CaseId> {
+        let from = (customer, CaseId::LEAST);
+        let ids = self.by_customer.range(from..).take_while(move |(whose, _)| *whose == customer);
+        ids.map(|(_, id)| *id)
+    }
+
+    /// Those of a customer that are neither closed nor cancelled and about the same, by their age.
+    fn wanted(&self, key: &Key) -> impl Iterator<Item = (At, CaseId)> {
+        let known = self.ids_of(key.customer()).filter_map(|id| Some((id, self.cases.get(&id)?)));
+        let same = known.filter(|(_, case)| !case.stage.is_over() && Key::of(case) == *key);
+        same.map(|(id, case)| (case.opened_at, id))
+    }
+
     /// All the cases of a customer, unfinished ones first.
     pub(super) fn cases_of(&self, customer: CustomerId) -> Vec<CaseView> {
-        let ids = self.by_customer.get(&customer).into_iter().flatten();
-        let mut cases: Vec<_> = ids.filter_map(|id| self.case(*id)).collect();
+        let mut cases: Vec<_> = self.ids_of(customer).filter_map(|id| self.case(id)).collect();
         cases.sort_by_key(|view| view.case.stage.is_finished());
         cases
     }
@@ -129,7 +141,7 @@ impl State {
     /// Forgets everything of a customer.
     pub(super) fn forget(&mut self, customer: CustomerId, at: At) {
         self.floor.forget(customer, at);
-        for id in self.by_customer.get(&customer).cloned().unwrap_or_default() {
+        for id in self.ids_of(customer).collect::<Vec<_>>() {
             self.take(id);
         }
         self.forget_all_purchases(customer);
@@ -148,16 +160,15 @@ impl State {
 
     /// A case that is about the same; see [`REPEATED_WITHIN`].
     pub(super) fn same(&self, key: &Key, at: At) -> Option<CaseId> {
-        let known = self.wanted.get(key)?;
+        let known = self.wanted(key);
         let (_, id) = match key {
-            Key::Serial(..) => known.get_min(),
+            Key::Serial(..) => known.min(),
             Key::Rule(..) | Key::Counter(..) => known
-                .iter()
-                .rev()
-                .take_while(|(opened_at, _)| at.since(*opened_at) < REPEATED_WITHIN)
-                .find(|(_, id)| self.unfinished.contains(id)),
+                .filter(|(opened_at, _)| at.since(*opened_at) < REPEATED_WITHIN)
+                .filter(|(_, id)| self.unfinished.contains(id))
+                .max(),
         }?;
-        Some(*id)
+        Some(id)
     }
 
     /// Cases of other customers about the same machine that are not over.
@@ -171,15 +182,15 @@ impl State {
     /// Refuses to reopen a closed case when a newer one is about the same machine.
     pub(super) fn not_replaced(&self, view: &CaseView) -> Result<(), Refusal> {
         let key = Key::of(&view.case);
-        let known = self.wanted.get(&key).filter(|_| matches!(key, Key::Serial(..)));
-        let other = known.into_iter().flatten().find(|(_, id)| *id != view.id);
+        let is_serial = matches!(key, Key::Serial(..));
+        let other = self.wanted(&key).filter(|(_, id)| is_serial && *id != view.id).min();
         other.map_or(Ok(()), |(_, other)| {
             Err(Refusal::new(
                 RefusalCode::FailedPrecondition,
                 "CASE_REPLACED",
                 format!("case {other} is about the same machine as {}; go on with that", view.id),
             )
-            .with("case", other))
+            .with("case", &other))
         })
     }
 
@@ -219,12 +230,11 @@ impl State {
 
     pub(super) fn put(&mut self, id: CaseId, case: Case) {
         self.take(id);
-        self.by_customer.entry(case.customer).or_default().insert(id);
+        self.by_customer.insert((case.customer, id));
         if !case.stage.is_finished() {
             self.unfinished.insert(id);
         }
         if !case.stage.is_over() {
-            self.wanted.entry(Key::of(&case)).or_default().insert((case.opened_at, id));
             if let Some(serial) = case.serial() {
                 let machine = (case.brand.clone(), serial);
                 self.machines.entry(machine).or_default().insert(id);
@@ -234,15 +244,14 @@ impl State {
         if case.stage == Stage::Open {
             self.on_offer.entry(case.queue.clone()).or_default().insert(place(id, &case));
         }
-        self.cases.insert(id, case);
+        self.cases.insert(id, Arc::new(case));
     }
 
-    fn take(&mut self, id: CaseId) -> Option<Case> {
+    fn take(&mut self, id: CaseId) -> Option<Arc<Case>> {
         let case = self.cases.remove(&id)?;
-        remove(&mut self.by_customer, &case.customer, &id);
+        self.by_customer.remove(&(case.customer, id));
         self.unfinished.remove(&id);
         if !case.stage.is_over() {
-            remove(&mut self.wanted, &Key::of(&case), &(case.opened_at, id));
             if let Some(serial) = case.serial() {
                 remove(&mut self.machines, &(case.brand.clone(), serial), &id);
             }
@@ -255,7 +264,8 @@ impl State {
     }
 
     pub(super) fn change(&mut self, id: CaseId, change: impl FnOnce(&mut Case)) {
-        if let Some(mut case) = self.take(id) {
+        if let Some(case) = self.take(id) {
+            let mut case = Arc::unwrap_or_clone(case);
             change(&mut case);
             self.put(id, case);
         }
@@ -276,7 +286,7 @@ impl State {
         self.absorbed.remove(&to);
         self.absorbed.insert(from, to);
         self.bindings.move_all(from, to);
-        for id in self.by_customer.get(&from).cloned().unwrap_or_default() {
+        for id in self.ids_of(from).collect::<Vec<_>>() {
             self.change(id, |case| case.customer = to);
         }
         for purchase in self.purchases.remove(&from).unwrap_or_default() {

@@ -4,7 +4,7 @@ use super::conversation::{
     About, Conversation, ConversationEvent, ConversationView, OfferEnd, Talk,
 };
 use super::event::{Actor, Answer, ConversationInput, Event, MessageRequest};
-use super::floor::{Key, Place, Post};
+use super::floor::{Place, Post};
 use super::offer::{Offer, last, offer};
 use super::state::State;
 use crate::access::Caller;
@@ -46,8 +46,7 @@ pub(super) fn hear(
     if rule.is_some_and(|rule| rule.close) {
         return None;
     }
-    let key: Key = (customer, event.channel.clone(), brand.cloned());
-    let known = state.floor.with_key(&key);
+    let known = state.floor.find(customer, &event.channel, brand);
     if let Some((id, one)) = known.filter(|(_, one)| !one.stage.is_closed()) {
         let is_message = matches!(event.act, Act::Text(_));
         let handed = rule.is_some_and(|rule| !rule.targets.is_empty());
@@ -60,7 +59,7 @@ pub(super) fn hear(
     let rule = rule.filter(|rule| !rule.targets.is_empty())?;
     let (id, again) = match known {
         Some((id, _)) => (id, true),
-        None => (new_id(state, &key, event), false),
+        None => (new_id(state, brand, event), false),
     };
     let mut conversation = Conversation {
         customer,
@@ -91,8 +90,7 @@ pub(super) fn stage(
     (customer, brand): (CustomerId, Option<&BrandId>),
     event: &ChannelEvent,
 ) -> &'static str {
-    let key: Key = (customer, event.channel.clone(), brand.cloned());
-    state.floor.with_key(&key).map_or("", |(_, one)| one.stage.name())
+    state.floor.find(customer, &event.channel, brand).map_or("", |(_, one)| one.stage.name())
 }
 
 fn right(event: &ChannelEvent) -> Option<ReplyRight> {
@@ -100,8 +98,8 @@ fn right(event: &ChannelEvent) -> Option<ReplyRight> {
     Some(ReplyRight { token, received_at: event.received_at })
 }
 
-fn new_id(state: &State, key: &Key, event: &ChannelEvent) -> ConversationId {
-    let brand = key.2.as_ref().map_or("", |brand| brand.as_str());
+fn new_id(state: &State, brand: Option<&BrandId>, event: &ChannelEvent) -> ConversationId {
+    let brand = brand.map_or("", BrandId::as_str);
     let mut origin = format!("{}/{brand}/{}", event.channel, event.id);
     let mut id = ConversationId::derive(&origin);
     while state.floor.get(id).is_some() {
@@ -118,8 +116,8 @@ pub(super) fn closed_by_rule(
     event: &ChannelEvent,
     rule: &Rule,
 ) -> Option<ConversationEvent> {
-    let key: Key = (customer, event.channel.clone(), brand.cloned());
-    let (id, one) = state.floor.with_key(&key).filter(|(_, one)| !one.stage.is_closed())?;
+    let known = state.floor.find(customer, &event.channel, brand);
+    let (id, one) = known.filter(|(_, one)| !one.stage.is_closed())?;
     Some(ConversationEvent::Closed { about: one.about(id), by: rule.name.clone() })
 }
 
