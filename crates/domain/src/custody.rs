@@ -16,12 +16,64 @@
 
 use std::collections::BTreeMap;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Event as IdentityEvent;
 use crate::person::Carrier;
 use crate::{At, CustomerId, ErasureId, SplitId};
+
+/// Pieces of customers whose last part was not read yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Partings(OrdMap<CustomerId, Parting>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Parting {
+    /// Whose it was before its first part.
+    home: CustomerId,
+    /// Of its parts up to now.
+    carriers: Vector<Carrier>,
+}
+
+impl Partings {
+    /// Under whom something may stand that hangs on a part, and on which carriers it hangs there: it
+    /// is forgotten there, and said again of the piece.
+    ///
+    /// The record of a merge goes when its survivor is erased: then what was moved by it stands where
+    /// it was, with the piece itself or where an earlier merge had moved it. Where that is, is known up
+    /// to the first part of the piece, and of its aliases up to the last.
+    ///
+    /// `current`: whose an id is before the part.
+    pub(crate) fn places(
+        &mut self,
+        part: &Part,
+        current: impl Fn(CustomerId) -> CustomerId,
+    ) -> Vec<(CustomerId, Vec<Carrier>)> {
+        let piece = part.customer;
+        let mut parting = self
+            .0
+            .remove(&piece)
+            .unwrap_or_else(|| Parting { home: current(piece), carriers: Vector::new() });
+        let own = [part.before, parting.home, piece];
+        let mut places: Vec<_> = own.into_iter().map(|id| (id, part.carriers.clone())).collect();
+        parting.carriers.extend(part.carriers.iter().copied());
+        let all: Vec<_> = parting.carriers.iter().copied().collect();
+        // With the piece itself stands what was said again of earlier parts.
+        let elsewhere = part.aliases.iter().filter(|alias| **alias != piece);
+        let elsewhere = elsewhere.map(|alias| current(*alias)).filter(|place| *place != piece);
+        places.extend(elsewhere.map(|place| (place, all.clone())));
+        if !part.last {
+            self.0.insert(piece, parting);
+        }
+        places
+    }
+
+    /// Nothing more comes of a customer.
+    pub(crate) fn forget(&mut self, customer: CustomerId) {
+        self.0.remove(&customer);
+    }
+}
 
 /// How many records were at each place. Names nobody.
 pub type Counts = BTreeMap<String, u64>;

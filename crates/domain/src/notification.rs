@@ -24,7 +24,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::{Configuration, MESSAGES_AT_MOST, Mode, TEXT_AT_MOST};
-use crate::custody::{self, Custody, ERASED, Owner, RESTATED_AT_MOST};
+use crate::custody::{self, Custody, ERASED, Owner, Partings, RESTATED_AT_MOST};
 use crate::person::{Address, Carrier};
 use crate::routing::MessageRequest;
 use crate::{At, ChannelId, CustomerId, Decider, Decision, ItemId, Refusal, RefusalCode, Wakeup};
@@ -59,6 +59,7 @@ pub struct State {
     /// Items of customers who were erased, that a sender may still ask about.
     void: OrdSet<ItemId>,
     custody: Custody,
+    partings: Partings,
 }
 
 /// A user of a channel.
@@ -396,15 +397,13 @@ impl State {
     }
 
     fn divide(&mut self, part: &custody::Part) {
-        self.unlearn(part.before, &part.carriers);
-        // The record of a merge goes when its survivor is erased: then what was moved by it stands
-        // where it was, with the piece itself or where an earlier merge had moved it.
-        for own in [part.customer].iter().chain(&part.aliases) {
-            self.unlearn(self.current(*own), &part.carriers);
-            self.unlearn(*own, &part.carriers);
+        let mut partings = std::mem::take(&mut self.partings);
+        for (place, carriers) in partings.places(part, |id| self.current(id)) {
+            self.unlearn(place, &carriers);
         }
+        self.partings = partings;
         self.aliases.remove(&part.customer);
-        for alias in &part.aliases {
+        for alias in part.aliases.iter().filter(|alias| **alias != part.customer) {
             self.addresses.remove(alias);
             self.aliases.insert(*alias, part.customer);
         }
@@ -417,6 +416,7 @@ impl State {
                 self.take(id);
             }
             self.addresses.remove(customer);
+            self.partings.forget(*customer);
         }
         let aliases = self
             .aliases

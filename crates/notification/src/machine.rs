@@ -36,7 +36,7 @@ impl Machine for NotificationMachine {
         Upstream { stream: topology::CUSTOMER, ledger: true },
         Upstream { stream: topology::ROUTING, ledger: true },
     ];
-    const SNAPSHOT_VERSION: u32 = 4;
+    const SNAPSHOT_VERSION: u32 = 5;
     const METHODS: &'static [Method] = &[
         Method { name: "Send", endpoint: "send", roles: SENDERS },
         Method { name: "GetDelivery", endpoint: "get-delivery", roles: READERS },

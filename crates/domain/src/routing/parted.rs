@@ -1,8 +1,5 @@
 //! Whose cases are whose, after a split or an erasure.
 
-use imbl::Vector;
-use serde::{Deserialize, Serialize};
-
 use super::case::{Case, CaseView};
 use super::conversation::{Conversation, ConversationEvent};
 use super::event::Event;
@@ -12,15 +9,6 @@ use crate::configuration::Configuration;
 use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
 use crate::person::Carrier;
 use crate::{At, CaseId, CustomerId};
-
-/// A piece of a customer whose last part was not read yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Parting {
-    /// Whose it was before its first part.
-    home: CustomerId,
-    /// Of its parts up to now.
-    carriers: Vector<Carrier>,
-}
 
 /// A customer is taken apart or forgotten.
 pub(super) fn take_custody(
@@ -77,33 +65,18 @@ pub(super) fn evolve(state: &mut State, event: &custody::Event, at: At) {
 }
 
 /// What hangs on the carriers of a part is nowhere, until it is said again of its piece.
-///
-/// The record of a merge goes when its survivor is erased: then what was moved by it stands where it
-/// was, with the piece itself or where an earlier merge had moved it. Where that is, is known up to
-/// the first part of the piece, and of its aliases up to the last.
 fn divide(state: &mut State, part: &custody::Part) {
     let piece = part.customer;
-    let parting = state.parting.remove(&piece);
-    let mut parting =
-        parting.unwrap_or_else(|| Parting { home: state.current(piece), carriers: Vector::new() });
-    for place in [part.before, parting.home, piece] {
-        state.forget_carried(place, &part.carriers);
+    let mut partings = std::mem::take(&mut state.partings);
+    for (place, carriers) in partings.places(part, |id| state.current(id)) {
+        state.forget_carried(place, &carriers);
     }
-    parting.carriers.extend(part.carriers.iter().copied());
-    let carriers: Vec<_> = parting.carriers.iter().copied().collect();
+    state.partings = partings;
     for alias in part.aliases.iter().filter(|alias| **alias != piece) {
-        let place = state.current(*alias);
-        // With the piece itself stands what was said again of earlier parts.
-        if place != piece {
-            state.forget_carried(place, &carriers);
-        }
         state.forget_all_purchases(*alias);
         state.bindings.forget(*alias);
     }
     state.divide_aliases(piece, &part.aliases);
-    if !part.last {
-        state.parting.insert(piece, parting);
-    }
 }
 
 /// What hangs on the carriers of a part, said again of its piece: also of the one that keeps the

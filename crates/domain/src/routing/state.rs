@@ -10,10 +10,9 @@ use super::bindings::Bindings;
 use super::case::{Case, CaseView, Stage};
 use super::floor::Floor;
 use super::open::{Key, REPEATED_WITHIN};
-use super::parted::Parting;
 use super::serial::Serial;
 use crate::configuration::Priority;
-use crate::custody::Custody;
+use crate::custody::{Custody, Partings};
 use crate::person::Carrier;
 use crate::{At, BrandId, CaseId, CustomerId, QueueId, Refusal, RefusalCode};
 
@@ -41,7 +40,7 @@ pub struct State {
     pub(super) floor: Floor,
     pub(super) custody: Custody,
     pub(super) bindings: Bindings,
-    pub(super) parting: OrdMap<CustomerId, Parting>,
+    pub(super) partings: Partings,
 }
 
 /// The brand that a customer bought of last.
@@ -146,7 +145,7 @@ impl State {
         }
         self.forget_all_purchases(customer);
         self.bindings.forget(customer);
-        self.parting.remove(&customer);
+        self.partings.forget(customer);
         self.absorbed.remove(&customer);
     }
 
