@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -144,9 +145,21 @@ slug!(
 macro_rules! derived {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $letter:literal, $name_of_letter:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name([u8; 17]);
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                order_of(&self.0).cmp(&order_of(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// Derives the id of the thing that `origin` tells apart from all others of its kind.
@@ -200,6 +213,14 @@ const IS_CROCKFORD: [bool; 256] = {
     }
     is
 };
+
+/// Ids are in the order of their texts. Compared as numbers: maps of millions of them are looked
+/// through all the time, and a call for each pair of ids was a quarter of routing's work.
+fn order_of(id: &[u8; 17]) -> (u128, u8) {
+    let mut first = [0; 16];
+    first.copy_from_slice(&id[..16]);
+    (u128::from_be_bytes(first), id[16])
+}
 
 fn derive_id(letter: u8, kind: &str, origin: &str) -> [u8; 17] {
     let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(origin).finalize();
@@ -314,11 +335,6 @@ impl CaseId {
     pub(crate) const LEAST: Self = Self([0; 17]);
 }
 
-impl ConversationId {
-    /// Less than every id, and none.
-    pub(crate) const LEAST: Self = Self([0; 17]);
-}
-
 id_conversions!(EventId);
 
 /// The UUIDv5 of `name` in Mainstem's namespace: the same name gives the same UUID on every run.
@@ -351,6 +367,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ids_are_in_the_order_of_their_texts(one in ".{0,9}", other in ".{0,9}") {
+            let (one, other) = (CaseId::derive(&one), CaseId::derive(&other));
+            prop_assert_eq!(one.cmp(&other), one.as_str().cmp(other.as_str()));
+            prop_assert_eq!(one.cmp(&one), Ordering::Equal);
+        }
+
         #[test]
         fn a_derived_id_reads_back(origin in ".{0,40}") {
             let id = CustomerId::derive(&origin);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::conversation::{Conversation, ConversationView, REMEMBERED_FOR, Talk};
 use super::state::remove;
@@ -129,7 +130,8 @@ impl Standing {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Floor {
     conversations: OrdMap<ConversationId, Arc<Conversation>>,
-    by_customer: OrdSet<(CustomerId, ConversationId)>,
+    /// In the order of their ids.
+    by_customer: OrdMap<CustomerId, SmallVec<[ConversationId; 1]>>,
     deadlines: OrdSet<(At, ConversationId)>,
     /// In line, by brand, in the order in which they are served.
     line: OrdMap<Option<BrandId>, OrdSet<(Priority, At, ConversationId)>>,
@@ -164,9 +166,7 @@ impl Floor {
     }
 
     pub(super) fn of_customer(&self, customer: CustomerId) -> impl Iterator<Item = ConversationId> {
-        let from = (customer, ConversationId::LEAST);
-        let ids = self.by_customer.range(from..).take_while(move |(whose, _)| *whose == customer);
-        ids.map(|(_, id)| *id)
+        self.by_customer.get(&customer).into_iter().flatten().copied()
     }
 
     /// A customer's conversation on a channel about a brand: the one that was active last, open ones
@@ -255,7 +255,10 @@ impl Floor {
 
     pub(super) fn put(&mut self, id: ConversationId, conversation: Conversation, at: At) {
         self.take(id, at);
-        self.by_customer.insert((conversation.customer, id));
+        let of_customer = self.by_customer.entry(conversation.customer).or_default();
+        if let Err(place) = of_customer.binary_search(&id) {
+            of_customer.insert(place, id);
+        }
         self.deadlines.extend(conversation.deadline().map(|at| (at, id)));
         match &conversation.stage {
             Talk::Waiting => {
@@ -274,7 +277,12 @@ impl Floor {
 
     fn take(&mut self, id: ConversationId, at: At) -> Option<Arc<Conversation>> {
         let conversation = self.conversations.remove(&id)?;
-        self.by_customer.remove(&(conversation.customer, id));
+        if let Some(of_customer) = self.by_customer.get_mut(&conversation.customer) {
+            of_customer.retain(|known| *known != id);
+            if of_customer.is_empty() {
+                self.by_customer.remove(&conversation.customer);
+            }
+        }
         if let Some(at) = conversation.deadline() {
             self.deadlines.remove(&(at, id));
         }

@@ -21,6 +21,7 @@ pub(super) fn route(
     let carrier = Carrier::of_event(event);
     let brand = brand(state, configuration, customer, event);
     let binding = state.binding(customer, brand.as_ref());
+    let known = state.floor.find(customer, &event.channel, brand.as_ref());
     let facts = Facts {
         event,
         kind: configuration.kind(&event.channel),
@@ -29,7 +30,7 @@ pub(super) fn route(
         purchase: state.purchase(customer).map(|purchase| &purchase.brand),
         staff: binding.map(|binding| &binding.staff),
         store: binding.and_then(|binding| binding.store.as_ref()),
-        conversation: talk::stage(state, (customer, brand.as_ref()), event),
+        conversation: known.map_or("", |(_, one)| one.stage.name()),
     };
     let rule = configuration.rule_for(&facts);
     let mut events: Vec<_> = purchase(state, customer, event, at).into_iter().collect();
@@ -64,10 +65,10 @@ pub(super) fn route(
         event.reply_token.clone().map(|token| ReplyRight { token, received_at: event.received_at });
     let whose = (customer, brand.as_ref());
     if let Some(rule) = rule.filter(|rule| rule.close) {
-        let closed = talk::closed_by_rule(state, whose, event, rule).into_iter().collect();
+        let closed = talk::closed_by_rule(known, rule).into_iter().collect();
         events.extend(talk::settled(state, configuration, closed, at).1);
     }
-    let heard = talk::hear(state, configuration, whose, event, rule, at);
+    let heard = talk::hear(state, configuration, whose, known, event, rule, at);
     // In the middle of a conversation nobody is told again that somebody will answer.
     let goes_on = heard.as_ref().is_some_and(|heard| !heard.begins);
     let said = rule.filter(|rule| rule.targets.is_empty() || !goes_on);

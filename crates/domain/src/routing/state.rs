@@ -233,11 +233,9 @@ impl State {
         if !case.stage.is_finished() {
             self.unfinished.insert(id);
         }
-        if !case.stage.is_over() {
-            if let Some(serial) = case.serial() {
-                let machine = (case.brand.clone(), serial);
-                self.machines.entry(machine).or_default().insert(id);
-            }
+        if let Some(serial) = case.serial().filter(|_| !case.stage.is_over()) {
+            let machine = (case.brand.clone(), serial);
+            self.machines.entry(machine).or_default().insert(id);
         }
         self.deadlines.extend(case.deadline().map(|at| (at, id)));
         if case.stage == Stage::Open {
@@ -250,10 +248,8 @@ impl State {
         let case = self.cases.remove(&id)?;
         self.by_customer.remove(&(case.customer, id));
         self.unfinished.remove(&id);
-        if !case.stage.is_over() {
-            if let Some(serial) = case.serial() {
-                remove(&mut self.machines, &(case.brand.clone(), serial), &id);
-            }
+        if let Some(serial) = case.serial().filter(|_| !case.stage.is_over()) {
+            remove(&mut self.machines, &(case.brand.clone(), serial), &id);
         }
         if let Some(at) = case.deadline() {
             self.deadlines.remove(&(at, id));

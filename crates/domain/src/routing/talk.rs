@@ -34,11 +34,12 @@ pub(super) struct Heard {
     pub(super) begins: bool,
 }
 
-/// A message, or what a rule hands to somebody.
+/// A message, or what a rule hands to somebody. `known`: the conversation that it belongs to.
 pub(super) fn hear(
     state: &State,
     configuration: &Configuration,
     (customer, brand): (CustomerId, Option<&BrandId>),
+    known: Option<(ConversationId, &Conversation)>,
     event: &ChannelEvent,
     rule: Option<&Rule>,
     at: At,
@@ -46,7 +47,6 @@ pub(super) fn hear(
     if rule.is_some_and(|rule| rule.close) {
         return None;
     }
-    let known = state.floor.find(customer, &event.channel, brand);
     if let Some((id, one)) = known.filter(|(_, one)| !one.stage.is_closed()) {
         let is_message = matches!(event.act, Act::Text(_));
         let handed = rule.is_some_and(|rule| !rule.targets.is_empty());
@@ -84,15 +84,6 @@ pub(super) fn hear(
     Some(Heard { event, begins: true })
 }
 
-/// Where the conversation stands that an event belongs to; empty: there is none.
-pub(super) fn stage(
-    state: &State,
-    (customer, brand): (CustomerId, Option<&BrandId>),
-    event: &ChannelEvent,
-) -> &'static str {
-    state.floor.find(customer, &event.channel, brand).map_or("", |(_, one)| one.stage.name())
-}
-
 fn right(event: &ChannelEvent) -> Option<ReplyRight> {
     let token = event.reply_token.clone()?;
     Some(ReplyRight { token, received_at: event.received_at })
@@ -111,12 +102,9 @@ fn new_id(state: &State, brand: Option<&BrandId>, event: &ChannelEvent) -> Conve
 
 /// A rule closes what is open.
 pub(super) fn closed_by_rule(
-    state: &State,
-    (customer, brand): (CustomerId, Option<&BrandId>),
-    event: &ChannelEvent,
+    known: Option<(ConversationId, &Conversation)>,
     rule: &Rule,
 ) -> Option<ConversationEvent> {
-    let known = state.floor.find(customer, &event.channel, brand);
     let (id, one) = known.filter(|(_, one)| !one.stage.is_closed())?;
     Some(ConversationEvent::Closed { about: one.about(id), by: rule.name.clone() })
 }

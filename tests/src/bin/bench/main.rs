@@ -5,6 +5,7 @@ mod identity;
 mod ledger;
 mod path;
 mod restart;
+mod routing;
 mod traffic;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Bench {
     Path(path::PathArguments),
     /// The rules of identity-merge in memory, without a broker: speed, size, pauses, restart
     Identity(identity::IdentityArguments),
+    /// The rules of routing in memory, with the example's directory and rules: speed and size
+    Routing(routing::RoutingArguments),
     /// How well identity-merge brings records of one person together, on a set that says who is who
     Linkage(LinkageArguments),
     /// A ledger: append, fold, commands, take-over
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
             match &arguments.bench {
                 Bench::Path(arguments) => Box::pin(path::run(arguments)).await,
                 Bench::Identity(arguments) => identity::run(arguments),
+                Bench::Routing(arguments) => routing::run(arguments),
                 Bench::Linkage(arguments) => linkage(arguments),
                 Bench::Ledger(arguments) => Box::pin(ledger::run(arguments)).await,
             }

@@ -1,9 +1,11 @@
 //! routing's rules alone, with the example's directory and rules: decided and folded in memory.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use mainstem_cli::tree;
 use mainstem_domain::access::{Caller, Role, Scope};
 use mainstem_domain::configuration::{ChannelKind, Configuration, Mode};
 use mainstem_domain::identifier::Identifier;
@@ -46,23 +48,23 @@ struct Figures {
     gib_at_1m_open: f64,
 }
 
-pub(crate) fn run(
-    arguments: &RoutingArguments,
-    configuration: Configuration,
-) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &RoutingArguments) -> anyhow::Result<()> {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/example");
+    let configuration = tree::merge(&tree::read(&example)?)?;
     let RoutingArguments { conversations, cases, events, seed, json } = *arguments;
     println!("routing in memory: {conversations} conversations and {cases} cases open");
     let empty = resident()?;
     let mut world = World::new(configuration, seed)?;
     world.staff();
     let opened_conversations_per_s = world.route(conversations, World::question);
-    let opened_cases_per_s = world.route(cases, |world, number| {
-        world.repair(conversations + number)
-    });
+    let opened_cases_per_s =
+        world.route(cases, |world, number| world.repair(conversations + number));
     let bytes = resident()?.saturating_sub(empty);
     let open = world.open();
     anyhow::ensure!(open == (conversations, cases), "not all are open: {open:?}");
-    println!("  opened          {opened_conversations_per_s:>10.0} conversations/s, {opened_cases_per_s:.0} cases/s");
+    println!(
+        "  opened          {opened_conversations_per_s:>10.0} conversations/s, {opened_cases_per_s:.0} cases/s"
+    );
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
     let gib = bytes as f64 / (1_024.0 * 1_024.0 * 1_024.0);
     println!("  memory          {gib:>10.2} GiB");
@@ -99,9 +101,10 @@ struct World {
 
 impl World {
     fn new(configuration: Configuration, seed: u64) -> anyhow::Result<Self> {
-        let live = configuration.channels.iter().filter(|(_, channel)| {
-            channel.kind == ChannelKind::Line && channel.mode == Mode::Live
-        });
+        let live = configuration
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.kind == ChannelKind::Line && channel.mode == Mode::Live);
         let accounts = live.map(|(id, c)| (id.clone(), c.brand.clone(), c.store.clone())).collect();
         Ok(Self {
             configuration,
