@@ -248,6 +248,11 @@ impl Floor {
         self.shifts.iter().take_while(move |(due, _)| *due <= at).map(|(_, staff)| staff)
     }
 
+    /// What waits in line.
+    pub(super) fn in_line(&self) -> impl Iterator<Item = ConversationId> {
+        self.line.values().flatten().map(|(_, _, id)| *id)
+    }
+
     /// How many conversations are waiting in line.
     pub(super) fn waiting(&self) -> usize {
         self.line.values().map(OrdSet::len).sum()

@@ -52,6 +52,7 @@ impl Service for TheRouting {
             | Event::Bound { customer, .. }
             | Event::BindingEnded { customer, .. }
             | Event::BindingRestated { customer, .. } => Some(*customer),
+            Event::Withdrawn(_) => None,
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
             Event::Conversation(event) => match event {
