@@ -181,18 +181,15 @@ impl Concern {
             waits: one.stage == Talk::Waiting,
             people: one.stage.staff().map(person).into_iter().collect(),
         };
-        let event = match event {
-            Event::Conversation(event) => event,
-            Event::Withdrawn(Withdrawn::Conversation { store, brand, staff, .. }) => {
-                return Some(Self {
-                    store: store.clone(),
-                    brand: brand.clone(),
-                    waits: staff.is_none(),
-                    people: staff.as_ref().map(person).into_iter().collect(),
-                });
-            }
-            _ => return None,
-        };
+        if let Event::Withdrawn(Withdrawn::Conversation { store, brand, staff, .. }) = event {
+            return Some(Self {
+                store: store.clone(),
+                brand: brand.clone(),
+                waits: staff.is_none(),
+                people: staff.as_ref().map(person).into_iter().collect(),
+            });
+        }
+        let Event::Conversation(event) = event else { return None };
         match event {
             ConversationEvent::Opened { conversation, .. }
             | ConversationEvent::Restated { conversation, .. } => Some(whole(conversation)),

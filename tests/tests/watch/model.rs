@@ -8,7 +8,7 @@ use mainstem_domain::Decider as _;
 use mainstem_domain::routing::{
     About, Conversation, ConversationEvent, Event, Routing, State, Talk,
 };
-use mainstem_domain::{CaseId, ConversationId};
+use mainstem_domain::{CaseId, ConversationId, StoreId};
 use mainstem_proto::conversation::standing_to_wire;
 use mainstem_proto::wire::routing as wire;
 use mainstem_routing::RoutingMachine;
@@ -64,7 +64,7 @@ impl View {
 
     fn reaches(self, one: &Conversation) -> bool {
         let held = one.stage.staff().is_some_and(|staff| self.has(staff.as_str()));
-        let store = one.store.as_ref().map(|store| store.as_str());
+        let store = one.store.as_ref().map(StoreId::as_str);
         let waits = one.stage == Talk::Waiting;
         held || match self {
             Self::Store(there) => waits && store == Some(there),
@@ -117,12 +117,11 @@ impl View {
             state.conversations_after(None).map(|(id, _)| format!("conversation/{id}"));
         let staff = state.staff_after(None).map(|(staff, _)| format!("staff/{staff}"));
         let cases = state.cases_after(None).map(|(id, _)| id.to_string());
-        let all: Vec<_> = match self {
-            Self::Queue(_) => cases.collect(),
-            _ => {
-                let staff = staff.filter(|key| self.has(&key["staff/".len()..]));
-                conversations.chain(staff).collect()
-            }
+        let all: Vec<_> = if let Self::Queue(_) = self {
+            cases.collect()
+        } else {
+            let staff = staff.filter(|key| self.has(&key["staff/".len()..]));
+            conversations.chain(staff).collect()
         };
         all.into_iter().filter(|key| self.present(state, key).is_some()).collect()
     }
@@ -140,14 +139,18 @@ pub(crate) fn without_load(mut whole: Value) -> Value {
 
 fn conversation_of(event: &ConversationEvent) -> Option<ConversationId> {
     match event {
-        ConversationEvent::Opened { id, .. } | ConversationEvent::Restated { id, .. } => Some(*id),
-        ConversationEvent::Active { about: About { id, .. }, .. }
+        ConversationEvent::Opened { id, .. }
+        | ConversationEvent::Restated { id, .. }
+        | ConversationEvent::Active { about: About { id, .. }, .. }
         | ConversationEvent::Offered { about: About { id, .. }, .. }
         | ConversationEvent::Accepted { about: About { id, .. }, .. }
         | ConversationEvent::Assigned { about: About { id, .. }, .. }
         | ConversationEvent::Replied { about: About { id, .. }, .. }
         | ConversationEvent::Closed { about: About { id, .. }, .. } => Some(*id),
-        _ => None,
+        ConversationEvent::Stands { .. }
+        | ConversationEvent::Reviewed { .. }
+        | ConversationEvent::Forgotten { .. }
+        | ConversationEvent::IdleRestated { .. } => None,
     }
 }
 
@@ -168,7 +171,20 @@ fn case_of(event: &Event) -> Option<CaseId> {
         | Event::Escalated { id, .. }
         | Event::SerialShared { id, .. }
         | Event::CaseRestated { id, .. } => Some(*id),
-        _ => None,
+        Event::Moved { .. }
+        | Event::PurchaseNoted { .. }
+        | Event::MessageRequested(_)
+        | Event::Conversation(_)
+        | Event::Withdrawn(_)
+        | Event::Custody(_)
+        | Event::CodeIssued { .. }
+        | Event::CodeRevoked { .. }
+        | Event::CodeRefused { .. }
+        | Event::Bound { .. }
+        | Event::BindingEnded { .. }
+        | Event::BindingRestated { .. }
+        | Event::HandOverBegun(_)
+        | Event::HandOverDone { .. } => None,
     }
 }
 

@@ -295,7 +295,7 @@ mod tests {
     /// A world of things, each with the record that changed it last; one change at each sequence.
     fn told_at(changes: &[u8], key: u8, sequence: usize) -> usize {
         let past = changes[..sequence].iter().enumerate();
-        past.filter(|(_, changed)| **changed == key).map(|(at, _)| at + 1).last().unwrap_or(0)
+        past.filter(|(_, changed)| **changed == key).map(|(at, _)| at + 1).next_back().unwrap_or(0)
     }
 
     proptest! {

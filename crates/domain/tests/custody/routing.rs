@@ -52,7 +52,6 @@ impl Service for TheRouting {
             | Event::Bound { customer, .. }
             | Event::BindingEnded { customer, .. }
             | Event::BindingRestated { customer, .. } => Some(*customer),
-            Event::Withdrawn(_) => None,
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
             Event::Conversation(event) => match event {
@@ -70,7 +69,8 @@ impl Service for TheRouting {
                 | ConversationEvent::IdleRestated { .. } => None,
             },
             Event::Custody(event) => event.owner(),
-            Event::CodeIssued { .. }
+            Event::Withdrawn(_)
+            | Event::CodeIssued { .. }
             | Event::CodeRevoked { .. }
             | Event::CodeRefused { .. }
             | Event::HandOverBegun(_)
