@@ -228,6 +228,17 @@ impl Deployment {
         .collect()
     }
 
+    /// Lets more callers in, each `(name, role, scope)` with the token `token-<name>`, and the scope as
+    /// the callers file has it. For services that are started after that.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn let_in(&self, more: &[(&str, &str, &str)]) {
+        let more = more.iter().map(|(name, role, scope)| caller(name, name, role, scope));
+        let text = more.fold(callers(), |text, caller| text + &caller);
+        std::fs::write(self.folder.path().join("callers.toml"), text).expect("writes");
+    }
+
     /// Starts a service.
     #[must_use]
     pub fn service(&self, name: &str) -> Service {
@@ -379,16 +390,15 @@ async fn connect(server: &NatsServer, users: bool) -> Bus {
 }
 
 fn callers() -> String {
-    use mainstem_bus::sha256_hex;
-    ROLES
-        .map(|role| {
-            format!(
-                "[[caller]]\nname = \"{role}/test\"\nrole = \"{role}\"\ntoken_sha256 = \"{}\"\n\
-                 scope = {{ all = true }}\n\n",
-                sha256_hex(format!("token-{role}").as_bytes())
-            )
-        })
-        .concat()
+    ROLES.map(|role| caller(&format!("{role}/test"), role, role, "all = true")).concat()
+}
+
+fn caller(name: &str, token: &str, role: &str, scope: &str) -> String {
+    let digest = mainstem_bus::sha256_hex(format!("token-{token}").as_bytes());
+    format!(
+        "[[caller]]\nname = \"{name}\"\nrole = \"{role}\"\ntoken_sha256 = \"{digest}\"\n\
+         scope = {{ {scope} }}\n\n"
+    )
 }
 
 fn channels() -> String {

@@ -38,18 +38,32 @@ async fn channel(service: &Service) -> Channel {
     .await
 }
 
-/// Calls a method with an empty request, by its path.
-async fn call(channel: &Channel, path: &str, role: Option<&str>) -> Result<(), Status> {
-    let mut client = tonic::client::Grpc::new(channel.clone());
-    client.ready().await.expect("is ready");
+/// An empty request.
+fn nothing(role: Option<&str>) -> Request<()> {
     let mut request = Request::new(());
     if let Some(role) = role {
         let token: MetadataValue<_> = format!("Bearer token-{role}").parse().expect("a header");
         request.metadata_mut().insert("authorization", token);
     }
+    request
+}
+
+/// Calls a method with an empty request, by its path.
+async fn call(channel: &Channel, path: &str, role: Option<&str>) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.expect("is ready");
     let path = path.parse().expect("a path");
     let codec = tonic_prost::ProstCodec::<(), ()>::default();
-    client.unary(request, path, codec).await.map(|_| ())
+    client.unary(nothing(role), path, codec).await.map(|_| ())
+}
+
+/// The same of a method that answers with a stream, which it opens and lets go.
+async fn open(channel: &Channel, path: &str, role: Option<&str>) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.expect("is ready");
+    let path = path.parse().expect("a path");
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    client.server_streaming(nothing(role), path, codec).await.map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,6 +144,52 @@ async fn every_method_is_for_its_roles_and_for_nobody_else() {
         }
     }
     assert_eq!(tried, (19 + 28 + 4 + 3 * 2) * 6);
+}
+
+/// What answers with a stream, and for whom.
+const STREAMS: [(&str, &str, &[&str]); 3] = [
+    (
+        IdentityMachine::SERVICE,
+        "/mainstem.identity.v1.IdentityService/WatchIdentity",
+        &["desk", "operator", "service"],
+    ),
+    (
+        RoutingMachine::SERVICE,
+        "/mainstem.routing.v1.RoutingService/WatchDesk",
+        &["store", "desk", "operator", "service"],
+    ),
+    (
+        RoutingMachine::SERVICE,
+        "/mainstem.routing.v1.RoutingService/WatchQueue",
+        &["unit", "operator", "service"],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_stream_is_for_its_roles_and_for_nobody_else() {
+    let Some(deployment) = Deployment::start(SERVICE).await else { return };
+    let descriptors = prost_types::FileDescriptorSet::decode(mainstem_proto::DESCRIPTORS).unwrap();
+    let services = descriptors.file.iter().flat_map(|file| &file.service);
+    let streaming = services.flat_map(|one| &one.method).filter(|one| one.server_streaming());
+    assert_eq!(streaming.count(), STREAMS.len(), "every stream is tried here");
+    let processes = [IdentityMachine::SERVICE, RoutingMachine::SERVICE].map(|service| {
+        let process = deployment.service(service);
+        (service, process)
+    });
+    for (service, path, roles) in STREAMS {
+        let (_, process) = processes.iter().find(|(name, _)| *name == service).unwrap();
+        let channel = channel(process).await;
+        for role in ROLES.into_iter().map(Some).chain([None]) {
+            let code = open(&channel, path, role).await.err().map(|status| status.code());
+            let expected = match role {
+                None => Some(Code::Unauthenticated),
+                Some(role) if !roles.contains(&role) => Some(Code::PermissionDenied),
+                Some(_) => None,
+            };
+            let refused = matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied));
+            assert_eq!(refused.then_some(code).flatten(), expected, "{path} as {role:?}: {code:?}");
+        }
+    }
 }
 
 /// The only case that the ledger of routing has.

@@ -20,8 +20,8 @@ mod trace;
 
 pub use custody::{Chore, Counts, Keeper};
 pub use machine::{
-    Call, Draft, EventOf, Gauge, InputOf, Machine, Method, StateOf, Upstream, need_whole_scope,
-    no_such_method, read_request,
+    Call, Draft, EventOf, Gauge, InputOf, Looked, Machine, Method, StateOf, Upstream,
+    need_whole_scope, no_such_method, read_request,
 };
 pub use positions::{Epoch, NoPositions, Position, Positions};
 pub use record::{Headers, Record, Stored, Unreadable};

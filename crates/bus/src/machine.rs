@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::{Decider, Refusal, RefusalCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::custody::{Chore, Counts, Keeper};
@@ -187,8 +188,24 @@ pub fn no_such_method(service: &str, method: &str) -> Refusal {
 pub enum Call<Input> {
     /// Only to look: the JSON body of the response.
     Read(String),
+    /// The same, for whoever reads the ledger on from there: the answer is a [`Looked`].
+    Look(String),
     /// To decide a command.
     Command(Input),
+}
+
+/// What was seen in the state, and up to which record of the ledger.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Looked<T> {
+    /// Everything up to this sequence was taken in, and nothing after it.
+    pub sequence: u64,
+    /// What was seen.
+    pub body: T,
+}
+
+/// The JSON of a [`Looked`] with this JSON body.
+pub(crate) fn looked(sequence: u64, body: &str) -> String {
+    format!("{{\"sequence\":{sequence},\"body\":{body}}}")
 }
 
 /// A record before the engine adds what it knows: id, times, epoch, positions, trace.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use mainstem_domain::At;
 use serde::{Deserialize, Serialize};
 
 /// Header names. A record is a CloudEvent in the NATS binding's binary mode.
@@ -178,6 +179,15 @@ pub struct Stored {
     pub stored_at: i64,
     /// The message.
     pub record: Record,
+}
+
+impl Stored {
+    /// When a record of a ledger was decided.
+    #[must_use]
+    pub fn decided_at(&self) -> At {
+        let told = self.record.header(header::RECORDED_TIME).and_then(At::parse);
+        told.unwrap_or(At::from_millis(self.stored_at / 1_000_000))
+    }
 }
 
 /// Why a message cannot be read. Carries no content: it is logged and dead-lettered.

@@ -60,6 +60,8 @@ pub const CUSTODY: &str = "custody";
 pub const STAFF: &str = "staff";
 /// See [`EPOCH`]. Binding codes of which nobody can tell whose they were.
 pub const CODES: &str = "codes";
+/// See [`EPOCH`]. What is forgotten with its customer, and somebody may still show.
+pub const WITHDRAWN: &str = "withdrawn";
 
 /// How long a stream keeps what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -399,11 +401,23 @@ pub fn queue_durable(queue: &QueueId, priority: Priority) -> String {
     format!("queue-{queue}-{}", priority.to_string().to_lowercase())
 }
 
+/// All cases that were ever put on a queue, of all customers.
+#[must_use]
+pub fn queued_on(queue: &QueueId) -> String {
+    format!("customer.*.case.queued.{queue}.>")
+}
+
 /// Every item of every queue.
 pub const ALL_ITEMS: &str = "queue.>";
 
 /// What becomes of the cases of all customers.
 pub const ALL_CASES: &str = "customer.*.case";
+
+/// What is said to and by all customers.
+pub const ALL_CONVERSATIONS: &str = "customer.*.conversation";
+
+/// What is decided about each of the staff.
+pub const ALL_STAFF: &str = "staff.*";
 
 /// What a customer is sent.
 #[must_use]

@@ -3,17 +3,9 @@
 use mainstem_bus::Stored;
 use mainstem_bus::record::header;
 use mainstem_domain::At;
+
 use mainstem_proto::field::timestamp;
 use mainstem_proto::wire::identity as wire;
-
-/// When a record was decided.
-pub(crate) fn decided_at(message: &Stored) -> At {
-    message
-        .record
-        .header(header::RECORDED_TIME)
-        .and_then(At::parse)
-        .unwrap_or(At::from_millis(message.stored_at / 1_000_000))
-}
 
 /// Everything but the body.
 pub(crate) fn without_body(ledger: &str, message: &Stored) -> wire::TimelineEntry {
@@ -22,7 +14,7 @@ pub(crate) fn without_body(ledger: &str, message: &Stored) -> wire::TimelineEntr
     wire::TimelineEntry {
         ledger: ledger.to_owned(),
         sequence: message.sequence,
-        time: Some(timestamp(decided_at(message))),
+        time: Some(timestamp(message.decided_at())),
         occur_time: occurred_at.map(timestamp),
         customer: header(header::CUSTOMER),
         kind: message.record.kind().to_owned(),

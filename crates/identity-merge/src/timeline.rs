@@ -58,7 +58,7 @@ pub(crate) async fn page(question: &Question<'_>, ledgers: &[Past; 3]) -> Result
         .iter()
         .zip(shown)
         .filter(|((_, message), shown)| {
-            *shown && since.is_none_or(|since| entry::decided_at(message) >= since)
+            *shown && since.is_none_or(|since| message.decided_at() >= since)
         })
         .map(|((ledger, message), _)| to_json(ledgers[*ledger].ledger(), message))
         .collect();
@@ -123,7 +123,7 @@ async fn shown(
 /// before, the other ledgers do not say whose it is, so it is not shown. A person's chat is never
 /// shown under somebody else.
 fn is_shown(apart_since: At, message: &Stored, own: bool) -> bool {
-    own || message.record.is_moved() || entry::decided_at(message) >= apart_since
+    own || message.record.is_moved() || message.decided_at() >= apart_since
 }
 
 fn strange_token() -> FieldError {
@@ -177,7 +177,7 @@ fn merge(runs: [Run; 3], size: usize, bytes: usize) -> Merged {
     let mut runs = runs.map(|run| run.messages.into_iter().peekable());
     let (mut messages, mut length) = (Vec::new(), 0);
     while messages.len() < size {
-        let heads = runs.each_mut().map(|run| run.peek().map(entry::decided_at));
+        let heads = runs.each_mut().map(|run| run.peek().map(Stored::decided_at));
         // What comes next there is not known, and may be the oldest.
         if heads.iter().zip(unfinished).any(|(head, more)| head.is_none() && more) {
             break;

@@ -113,27 +113,34 @@ fn encode_step(about: &About, event: &ConversationEvent) -> Encoded {
     let conversation = about.id.to_string();
     let customer = about.customer.to_string();
     let carrier = text(about.carrier.as_ref());
+    let (store, brand) = (text(about.store.as_ref()), text(about.brand.as_ref()));
+    let previous_staff = text(about.staff.as_ref());
     match event {
         ConversationEvent::Active { event, reply, .. } => record::write(
             CONVERSATION_ACTIVE,
             &wire::ConversationActive {
+                previous_staff,
                 conversation,
                 customer,
                 carrier,
+                store,
+                brand,
                 event: event.to_string(),
                 reply_token: reply.as_ref().map(|right| right.token.clone()).unwrap_or_default(),
                 reply_receive_time: reply.as_ref().map(|right| timestamp(right.received_at)),
             },
         ),
-        ConversationEvent::Offered { stage, before, ended, chain, passed, passed_over, .. } => {
+        ConversationEvent::Offered { stage, ended, chain, passed, passed_over, .. } => {
             record::write(
                 CONVERSATION_OFFERED,
                 &wire::ConversationOffered {
                     conversation,
                     customer,
                     carrier,
+                    store,
+                    brand,
                     talk: Some(talk_to_wire(stage)),
-                    previous_staff: text(before.as_ref()),
+                    previous_staff,
                     ended: ended.name().to_owned(),
                     targets: chain.iter().flatten().map(target_to_wire).collect(),
                     passed: passed.iter().map(passed_to_wire).collect(),
@@ -144,19 +151,24 @@ fn encode_step(about: &About, event: &ConversationEvent) -> Encoded {
         ConversationEvent::Accepted { staff, .. } => record::write(
             CONVERSATION_ACCEPTED,
             &wire::ConversationAccepted {
+                previous_staff,
                 conversation,
                 customer,
                 carrier,
+                store,
+                brand,
                 staff: staff.to_string(),
             },
         ),
-        ConversationEvent::Assigned { before, staff, by, reason, .. } => record::write(
+        ConversationEvent::Assigned { staff, by, reason, .. } => record::write(
             CONVERSATION_ASSIGNED,
             &wire::ConversationAssigned {
                 conversation,
                 customer,
                 carrier,
-                previous_staff: text(before.as_ref()),
+                store,
+                brand,
+                previous_staff,
                 staff: staff.to_string(),
                 actor: by.clone(),
                 reason: reason.clone(),
@@ -165,15 +177,26 @@ fn encode_step(about: &About, event: &ConversationEvent) -> Encoded {
         ConversationEvent::Replied { staff, .. } => record::write(
             CONVERSATION_REPLIED,
             &wire::ConversationReplied {
+                previous_staff,
                 conversation,
                 customer,
                 carrier,
+                store,
+                brand,
                 staff: staff.to_string(),
             },
         ),
         ConversationEvent::Closed { by, .. } => record::write(
             CONVERSATION_CLOSED,
-            &wire::ConversationClosed { conversation, customer, carrier, actor: by.clone() },
+            &wire::ConversationClosed {
+                conversation,
+                customer,
+                carrier,
+                store,
+                brand,
+                previous_staff,
+                actor: by.clone(),
+            },
         ),
         ConversationEvent::Opened { .. }
         | ConversationEvent::Restated { .. }
@@ -182,6 +205,33 @@ fn encode_step(about: &About, event: &ConversationEvent) -> Encoded {
         | ConversationEvent::Reviewed { .. }
         | ConversationEvent::IdleRestated { .. } => encode(event),
     }
+}
+
+/// What every record about one conversation says alike.
+macro_rules! about {
+    ($record:ident) => {
+        about([
+            &$record.conversation,
+            &$record.customer,
+            &$record.carrier,
+            &$record.store,
+            &$record.brand,
+            &$record.previous_staff,
+        ])
+    };
+}
+
+fn about(
+    [conversation, customer, carrier, store, brand, staff]: [&str; 6],
+) -> Result<About, FieldError> {
+    Ok(About {
+        id: parse_id("conversation", conversation)?,
+        customer: parse_customer("customer", customer)?,
+        carrier: parse_carrier("carrier", carrier)?,
+        store: parse_optional("store", store)?,
+        brand: parse_optional("brand", brand)?,
+        staff: parse_optional("previous_staff", staff)?,
+    })
 }
 
 /// The event of a record that [`encode`] made.
@@ -201,7 +251,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeError>
         CONVERSATION_ACTIVE => {
             let record: wire::ConversationActive = record::read(body)?;
             Ok(ConversationEvent::Active {
-                about: about(&record.conversation, &record.customer, &record.carrier)?,
+                about: about!(record)?,
                 event: parse_id("event", &record.event)?,
                 reply: reply_from(record.reply_token, record.reply_receive_time)?,
             })
@@ -212,9 +262,8 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeError>
             let ended = OfferEnd::from_name(&record.ended)
                 .ok_or_else(|| FieldError::new("ended", "is no way in which an offer ends"))?;
             Ok(ConversationEvent::Offered {
-                about: about(&record.conversation, &record.customer, &record.carrier)?,
+                about: about!(record)?,
                 stage: talk_from(record.talk)?,
-                before: parse_optional("previous_staff", &record.previous_staff)?,
                 ended,
                 chain: (!chain.is_empty()).then_some(chain),
                 passed: all(&record.passed, passed_from)?,
@@ -224,15 +273,14 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeError>
         CONVERSATION_ACCEPTED => {
             let record: wire::ConversationAccepted = record::read(body)?;
             Ok(ConversationEvent::Accepted {
-                about: about(&record.conversation, &record.customer, &record.carrier)?,
+                about: about!(record)?,
                 staff: parse_id("staff", &record.staff)?,
             })
         }
         CONVERSATION_ASSIGNED => {
             let record: wire::ConversationAssigned = record::read(body)?;
             Ok(ConversationEvent::Assigned {
-                about: about(&record.conversation, &record.customer, &record.carrier)?,
-                before: parse_optional("previous_staff", &record.previous_staff)?,
+                about: about!(record)?,
                 staff: parse_id("staff", &record.staff)?,
                 by: record.actor,
                 reason: record.reason,
@@ -241,16 +289,13 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeError>
         CONVERSATION_REPLIED => {
             let record: wire::ConversationReplied = record::read(body)?;
             Ok(ConversationEvent::Replied {
-                about: about(&record.conversation, &record.customer, &record.carrier)?,
+                about: about!(record)?,
                 staff: parse_id("staff", &record.staff)?,
             })
         }
         CONVERSATION_CLOSED => {
             let record: wire::ConversationClosed = record::read(body)?;
-            Ok(ConversationEvent::Closed {
-                about: about(&record.conversation, &record.customer, &record.carrier)?,
-                by: record.actor,
-            })
+            Ok(ConversationEvent::Closed { about: about!(record)?, by: record.actor })
         }
         _ => decode_staff(kind, body),
     }
@@ -287,14 +332,6 @@ fn decode_staff(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeErro
 
 fn all<T, U>(from: &[T], read: impl Fn(&T) -> Result<U, FieldError>) -> Result<Vec<U>, FieldError> {
     from.iter().map(read).collect()
-}
-
-fn about(conversation: &str, customer: &str, carrier: &str) -> Result<About, FieldError> {
-    Ok(About {
-        id: parse_id("conversation", conversation)?,
-        customer: parse_customer("customer", customer)?,
-        carrier: parse_carrier("carrier", carrier)?,
-    })
 }
 
 fn held(conversation: Option<wire::Conversation>) -> Result<ConversationView, FieldError> {
@@ -473,7 +510,7 @@ fn passed_over_from(passed: &wire::PassedOver) -> Result<PassedOver, FieldError>
     })
 }
 
-fn post_to_wire(staff: &StaffId, post: &Post) -> wire::StaffStanding {
+pub(crate) fn post_to_wire(staff: &StaffId, post: &Post) -> wire::StaffStanding {
     let (store, desk, central) = match &post.place {
         Some(Place::Store(store)) => (store.to_string(), String::new(), false),
         Some(Place::Desk(desk)) => (String::new(), desk.to_string(), false),

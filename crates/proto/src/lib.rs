@@ -15,6 +15,7 @@ pub mod identity;
 pub mod notification;
 mod record;
 pub mod routing;
+pub mod watch;
 
 pub use canonical::canonical;
 pub use error::{DecodeError, FieldError};

@@ -21,7 +21,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
-use crate::{channel, conversation, field, identity, notification, routing, wire};
+use crate::{channel, conversation, field, identity, notification, routing, watch, wire};
 
 mod bindings;
 mod cases;
@@ -29,10 +29,12 @@ mod conversations;
 
 use bindings::{binding_event, staff};
 use cases::{case, routing_event};
-use conversations::conversation_event;
+use conversations::{conversation_event, withdrawn};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 69] = [
+const KINDS: [&str; 71] = [
+    watch::CASE_WITHDRAWN,
+    watch::CONVERSATION_WITHDRAWN,
     identity::CUSTOMER_CREATED,
     identity::IDENTIFIERS_ATTACHED,
     identity::IDENTIFIERS_TIED,

@@ -16,6 +16,7 @@ use crate::field::{
     parse_queue, parse_time, text, timestamp,
 };
 use crate::record::{self, Encoded};
+use crate::watch::{self, CASE_WITHDRAWN, CONVERSATION_WITHDRAWN};
 use crate::wire::routing as wire;
 
 /// A case is open.
@@ -114,6 +115,7 @@ pub fn encode(event: &Event) -> Encoded {
         ),
         Event::Custody(event) => custody::encode(&CUSTODY, event),
         Event::Conversation(event) => conversation::encode(event),
+        Event::Withdrawn(what) => watch::encode(what),
         Event::Accepted { id, customer, queue, priority, by } => record::write(
             CASE_ACCEPTED,
             &wire::CaseAccepted {
@@ -124,44 +126,49 @@ pub fn encode(event: &Event) -> Encoded {
                 priority: priority.to_string(),
             },
         ),
-        Event::Started { id, customer, by, timing } => record::write(
+        Event::Started { id, customer, queue, by, timing } => record::write(
             CASE_STARTED,
             &wire::CaseStarted {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
                 timing: Some(timing_to_wire(timing)),
             },
         ),
-        Event::Waits { id, customer, by, timing } => record::write(
+        Event::Waits { id, customer, queue, by, timing } => record::write(
             CASE_WAITS,
             &wire::CaseWaits {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
                 timing: Some(timing_to_wire(timing)),
             },
         ),
-        Event::Resolved { id, customer, by, timing } => record::write(
+        Event::Resolved { id, customer, queue, by, timing } => record::write(
             CASE_RESOLVED,
             &wire::CaseResolved {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 holder: by.clone(),
                 timing: Some(timing_to_wire(timing)),
             },
         ),
-        Event::Closed { id, customer, by } => record::write(
+        Event::Closed { id, customer, queue, by } => record::write(
             CASE_CLOSED,
             &wire::CaseClosed {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 actor: by.clone(),
             },
         ),
-        Event::Reopened { id, customer, by, timing } => record::write(
+        Event::Reopened { id, customer, queue, by, timing } => record::write(
             CASE_REOPENED,
             &wire::CaseReopened {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 actor: by.clone(),
@@ -207,25 +214,31 @@ pub fn encode(event: &Event) -> Encoded {
                 timing: Some(timing_to_wire(timing)),
             },
         ),
-        Event::Warned { id, customer, unit } => record::write(
+        Event::Warned { id, customer, queue, unit } => record::write(
             CASE_WARNED,
             &wire::CaseWarned {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 unit: text(unit.as_ref()),
             },
         ),
-        Event::Escalated { id, customer, unit } => record::write(
+        Event::Escalated { id, customer, queue, unit } => record::write(
             CASE_ESCALATED,
             &wire::CaseEscalated {
+                queue: text(queue.as_ref()),
                 case: id.to_string(),
                 customer: customer.to_string(),
                 unit: text(unit.as_ref()),
             },
         ),
-        Event::SerialShared { id, customer } => record::write(
+        Event::SerialShared { id, customer, queue } => record::write(
             CASE_SERIAL_SHARED,
-            &wire::CaseSerialShared { case: id.to_string(), customer: customer.to_string() },
+            &wire::CaseSerialShared {
+                queue: text(queue.as_ref()),
+                case: id.to_string(),
+                customer: customer.to_string(),
+            },
         ),
         Event::PurchaseNoted { customer, purchase } => record::write(
             PURCHASE_NOTED,
@@ -283,6 +296,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         kind if conversation::KINDS.contains(&kind) => {
             conversation::decode(kind, body).map(Event::Conversation)
         }
+        CASE_WITHDRAWN | CONVERSATION_WITHDRAWN => watch::decode(kind, body).map(Event::Withdrawn),
         CASE_OPENED => {
             let record: wire::CaseOpened = record::read(body)?;
             let CaseView { id, case } = held_case(record.case)?;
@@ -311,6 +325,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_STARTED => {
             let record: wire::CaseStarted = record::read(body)?;
             Ok(Event::Started {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 timing: held_timing(record.timing)?,
@@ -320,6 +335,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_WAITS => {
             let record: wire::CaseWaits = record::read(body)?;
             Ok(Event::Waits {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 timing: held_timing(record.timing)?,
@@ -329,6 +345,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_RESOLVED => {
             let record: wire::CaseResolved = record::read(body)?;
             Ok(Event::Resolved {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 timing: held_timing(record.timing)?,
@@ -338,6 +355,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_CLOSED => {
             let record: wire::CaseClosed = record::read(body)?;
             Ok(Event::Closed {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 by: record.actor,
@@ -346,6 +364,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_REOPENED => {
             let record: wire::CaseReopened = record::read(body)?;
             Ok(Event::Reopened {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 timing: held_timing(record.timing)?,
@@ -392,6 +411,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_WARNED => {
             let record: wire::CaseWarned = record::read(body)?;
             Ok(Event::Warned {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 unit: parse_optional("unit", &record.unit)?,
@@ -400,6 +420,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_ESCALATED => {
             let record: wire::CaseEscalated = record::read(body)?;
             Ok(Event::Escalated {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
                 unit: parse_optional("unit", &record.unit)?,
@@ -408,6 +429,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         CASE_SERIAL_SHARED => {
             let record: wire::CaseSerialShared = record::read(body)?;
             Ok(Event::SerialShared {
+                queue: parse_optional("queue", &record.queue)?,
                 id: parse_case("case", &record.case)?,
                 customer: parse_customer("customer", &record.customer)?,
             })

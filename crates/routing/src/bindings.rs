@@ -299,6 +299,7 @@ mod tests {
         let body = body.to_string();
         match RoutingMachine::call(state, method, caller, "r", body.as_bytes())? {
             Call::Read(answer) => Ok(serde_json::from_str(&answer).unwrap()),
+            Call::Look(answer) => panic!("{answer}"),
             Call::Command(input) => Ok(json!(format!("{input:?}"))),
         }
     }

@@ -253,7 +253,10 @@ pub(crate) fn draft(event: &ConversationEvent) -> Draft {
         | ConversationEvent::Accepted { about, .. }
         | ConversationEvent::Assigned { about, .. }
         | ConversationEvent::Replied { about, .. }
-        | ConversationEvent::Closed { about, .. } => of_customer(about.customer, Vec::new()),
+        | ConversationEvent::Closed { about, .. } => of_customer(
+            about.customer,
+            topology::place_headers(None, about.store.as_ref(), about.brand.as_ref()),
+        ),
         ConversationEvent::Stands { staff, .. } => (topology::staff_subject(staff), Vec::new()),
         ConversationEvent::Forgotten { .. }
         | ConversationEvent::Reviewed { .. }

@@ -1,6 +1,7 @@
 use mainstem_proto::wire::routing::routing_service_server::{RoutingService, RoutingServiceServer};
 
-use crate::machine::RoutingMachine;
+use crate::machine::{RoutingMachine, TALKERS, WATCHERS};
+use crate::{desk, queue};
 
 mainstem_runtime::grpc_face!(
     RoutingMachine,
@@ -36,5 +37,11 @@ mainstem_runtime::grpc_face!(
         close_conversation => "CloseConversation": CloseConversationRequest -> CloseConversationResponse,
         set_presence => "SetPresence": SetPresenceRequest -> SetPresenceResponse,
         list_staff => "ListStaff": ListStaffRequest -> ListStaffResponse,
+    },
+    streams {
+        watch_desk => "WatchDesk": WatchDeskRequest -> WatchDeskResponse
+            as WatchDeskStream, for TALKERS, by desk::open;
+        watch_queue => "WatchQueue": WatchQueueRequest -> WatchQueueResponse
+            as WatchQueueStream, for WATCHERS, by queue::open;
     }
 );

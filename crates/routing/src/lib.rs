@@ -6,10 +6,12 @@
 mod bindings;
 mod code;
 mod conversations;
+mod desk;
 mod grpc;
 mod keeper;
 mod machine;
 mod picture;
+mod queue;
 mod start;
 mod wish;
 

@@ -19,7 +19,7 @@ use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
 use mainstem_runtime::erasure;
 
 use crate::wish::{reason, wish};
-use crate::{bindings, code, conversations};
+use crate::{bindings, code, conversations, desk, queue};
 
 /// routing on the bus: reads `CUSTOMER`, writes `ROUTING`.
 #[derive(Debug)]
@@ -29,11 +29,12 @@ const READERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, 
 const WORKERS: &[Role] = &[Role::Unit, Role::Operator];
 const COUNTERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator];
 const OPENERS: &[Role] = &[Role::Store, Role::Desk, Role::Unit, Role::Operator, Role::Service];
+pub(crate) const WATCHERS: &[Role] = &[Role::Unit, Role::Operator, Role::Service];
 const KEEPERS: &[Role] = &[Role::Operator, Role::Service];
 const ISSUERS: &[Role] = &[Role::Store, Role::Desk, Role::Operator];
 const ENDERS: &[Role] = &[Role::Desk, Role::Operator];
 const OPERATORS: &[Role] = &[Role::Operator];
-const TALKERS: &[Role] = &[Role::Store, Role::Desk, Role::Operator, Role::Service];
+pub(crate) const TALKERS: &[Role] = &[Role::Store, Role::Desk, Role::Operator, Role::Service];
 
 /// What is on one page when the caller does not say, and at most.
 const PAGE: (usize, usize) = (50, 500);
@@ -101,6 +102,7 @@ impl Machine for RoutingMachine {
         let (customer, subject, place) = match event {
             Event::Custody(event) => return custody_draft(event),
             Event::Conversation(event) => return conversations::draft(event),
+            Event::Withdrawn(what) => return queue::draft(what),
             Event::Opened { case, .. } | Event::CaseRestated { case, .. } => {
                 (case.customer, topology::case_subject(case.customer), place(case))
             }
@@ -286,6 +288,8 @@ impl Machine for RoutingMachine {
             "ListBindings" => bindings::list(state, caller, &read_request(body)?),
             "EndBinding" => bindings::end(state, caller, &read_request(body)?),
             "HandOver" => bindings::hand_over(caller, &read_request(body)?),
+            queue::METHOD => queue::list(state, caller, body),
+            desk::METHOD => desk::list(state, caller, body),
             erasure::UNREPORTED => Ok(Call::Read(erasure::unreported(state.custody()))),
             erasure::CONFIRM => {
                 Ok(Call::Command(Input::Custody(erasure::confirmed(&read_request(body)?)?)))
@@ -414,7 +418,7 @@ fn list(
 }
 
 /// A caller that takes from a queue must have it in its scope.
-fn serves(caller: &Caller, queue: &QueueId) -> Result<(), Refusal> {
+pub(crate) fn serves(caller: &Caller, queue: &QueueId) -> Result<(), Refusal> {
     if caller.reaches(None, Some(queue), None) {
         return Ok(());
     }
@@ -483,7 +487,7 @@ mod tests {
         let caller = Caller { name: "somebody".to_owned(), role, scope };
         match RoutingMachine::call(&state, method, &caller, "r", body.to_string().as_bytes())? {
             Call::Command(input) => Ok(input),
-            Call::Read(answer) => panic!("{method} only reads: {answer}"),
+            Call::Read(answer) | Call::Look(answer) => panic!("{method} only reads: {answer}"),
         }
     }
 
@@ -533,7 +537,7 @@ mod tests {
             let body = json!({"customer": customer, "state": "CASE_STATE_OPEN"}).to_string();
             match RoutingMachine::call(&state, "ListCases", &caller, "r", body.as_bytes())? {
                 Call::Read(answer) => Ok(serde_json::from_str::<Value>(&answer).unwrap()),
-                Call::Command(_) => panic!("a list only reads"),
+                Call::Look(_) | Call::Command(_) => panic!("a list only reads"),
             }
         };
         let found = |customer: &str| list(customer).unwrap()["cases"].as_array().map(Vec::len);

@@ -369,7 +369,7 @@ impl<M: Machine> Life<M> {
                 let state = self.engine.state();
                 let body = body.as_bytes();
                 match M::call(state, method, &call.caller, &call.id, body) {
-                    Ok(Called::Read(answer)) => Ask::Read(answer),
+                    Ok(Called::Read(answer) | Called::Look(answer)) => Ask::Read(answer),
                     Ok(Called::Command(input)) => Ask::Decider(input),
                     Err(refusal) => {
                         let told = Told { ticket: call.ticket, answer: Err(refusal), early: true };

@@ -126,7 +126,7 @@ impl<M: Machine> Twin<'_, M> {
                 let called = M::call(&self.state, method, &call.caller, &call.id, body.as_bytes());
                 match called {
                     Ok(Called::Command(input)) => Some(self.decide(&input, at)),
-                    Ok(Called::Read(_)) | Err(_) => None,
+                    Ok(Called::Read(_) | Called::Look(_)) | Err(_) => None,
                 }
             }
         }

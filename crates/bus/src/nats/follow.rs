@@ -13,12 +13,14 @@ use crate::topology;
 /// reads them.
 const TOLD_BY: &str = "identity-merge";
 
-/// The configuration that identity-merge took last.
+/// The configuration that identity-merge, or another service, took last.
 ///
-/// Reads one record of its ledger and no other. An old writer's record, which readers of the whole
+/// Reads one record of the service's ledger and no other. An old writer's record, which readers of the whole
 /// ledger void, cannot be told from here; the next `mainstem apply` covers it.
 pub struct InForce {
     bus: Bus,
+    service: &'static str,
+    ledger: &'static str,
     bucket: Option<Configurations>,
 }
 
@@ -32,7 +34,13 @@ impl InForce {
     /// Reads as the connection's user.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        Self { bus, bucket: None }
+        Self::of(bus, TOLD_BY, topology::CUSTOMER)
+    }
+
+    /// What the service with this ledger took last.
+    #[must_use]
+    pub fn of(bus: Bus, service: &'static str, ledger: &'static str) -> Self {
+        Self { bus, service, ledger, bucket: None }
     }
 
     /// The configuration in force, unless its digest is `known`; `None` too while none was ever
@@ -56,15 +64,14 @@ impl InForce {
     }
 
     async fn digest(&self) -> Result<Option<String>, StoreError> {
-        let fail =
-            |what: String| StoreError::Broker { bucket: topology::CUSTOMER.to_owned(), what };
+        let fail = |what: String| StoreError::Broker { bucket: self.ledger.to_owned(), what };
         let stream = self
             .bus
             .jetstream
-            .get_stream_no_info(topology::CUSTOMER)
+            .get_stream_no_info(self.ledger)
             .await
             .map_err(|error| fail(error.to_string()))?;
-        let subject = topology::ledger_subject(TOLD_BY, topology::CONFIGURATION);
+        let subject = topology::ledger_subject(self.service, topology::CONFIGURATION);
         match stream.direct_get_last_for_subject(subject).await {
             Ok(message) => serde_json::from_slice(&message.payload)
                 .map(|body: Body| Some(body.digest))

@@ -15,7 +15,7 @@ use crate::record::{Stored, header};
 use crate::topology;
 
 /// How soon a reader tries again when the broker does not answer.
-const RETRY: Duration = Duration::from_millis(250);
+pub(crate) const RETRY: Duration = Duration::from_millis(250);
 
 /// Records of some subjects of one ledger that count, in order, each once, for ever.
 ///
@@ -76,13 +76,28 @@ impl Follower {
         bus: &Bus,
         service: &str,
         ledger: &'static str,
-        mut subjects: Vec<String>,
+        subjects: Vec<String>,
         resume_token: &str,
     ) -> Result<Self, FollowError> {
-        let epochs = topology::ledger_subject(service, topology::EPOCH);
         let place = match resume_token {
-            "" => end(bus, ledger, &epochs).await?,
-            token => parse(ledger, token).ok_or(FollowError::Malformed)?,
+            "" => None,
+            token => Some(parse(ledger, token).ok_or(FollowError::Malformed)?),
+        };
+        Self::open_at(bus, service, ledger, subjects, place).await
+    }
+
+    /// Begins behind a place; without one, now.
+    pub(crate) async fn open_at(
+        bus: &Bus,
+        service: &str,
+        ledger: &'static str,
+        mut subjects: Vec<String>,
+        place: Option<Position>,
+    ) -> Result<Self, FollowError> {
+        let epochs = topology::ledger_subject(service, topology::EPOCH);
+        let place = match place {
+            Some(place) => place,
+            None => end(bus, ledger, &epochs).await?,
         };
         subjects.push(epochs);
         let log = Log::open_subjects(bus, ledger, place, subjects).await?;
@@ -92,9 +107,19 @@ impl Follower {
     /// Where a later watch goes on after everything that was given so far.
     #[must_use]
     pub fn resume_token(&self) -> String {
+        data_encoding::BASE64URL_NOPAD.encode(self.positions().to_string().as_bytes())
+    }
+
+    /// How far it has read, as [`read_place`] reads it.
+    pub(crate) fn positions(&self) -> Positions {
         let mut positions = Positions::default();
         positions.advance(self.ledger, self.place);
-        data_encoding::BASE64URL_NOPAD.encode(positions.to_string().as_bytes())
+        positions
+    }
+
+    /// The last message that was looked at.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.place.sequence
     }
 
     /// The next record, as soon as there is one. May be dropped and called again.
@@ -152,7 +177,12 @@ fn epoch_of(message: &Stored) -> Option<u64> {
 
 fn parse(ledger: &str, token: &str) -> Option<Position> {
     let bytes = data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
-    let positions: Positions = std::str::from_utf8(&bytes).ok()?.parse().ok()?;
+    read_place(ledger, std::str::from_utf8(&bytes).ok()?)
+}
+
+/// A place in this ledger alone.
+pub(crate) fn read_place(ledger: &str, text: &str) -> Option<Position> {
+    let positions: Positions = text.parse().ok()?;
     let mut streams = positions.iter();
     let (stream, position) = streams.next()?;
     (stream == ledger && streams.next().is_none()).then_some(position)
@@ -160,11 +190,11 @@ fn parse(ledger: &str, token: &str) -> Option<Position> {
 
 /// One message of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
+pub struct News<T = Stored> {
     /// Where a later watch goes on after this message.
     pub resume_token: String,
-    /// The record; none in a heartbeat.
-    pub record: Option<Stored>,
+    /// The record, or what it tells; none in a heartbeat.
+    pub record: Option<T>,
 }
 
 /// Everything that a follower gives, with a heartbeat at once and whenever nothing has come for that
@@ -200,7 +230,7 @@ pub fn watch(
     stream::once(async { Ok(begun) }).chain(rest)
 }
 
-fn stopping() -> Refusal {
+pub(crate) fn stopping() -> Refusal {
     Refusal::new(
         RefusalCode::Unavailable,
         "STOPPING",

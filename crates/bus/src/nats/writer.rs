@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Ask, Command, Engine, Offered, Snapshot};
-use crate::machine::{Call, InputOf, Machine, StateOf};
+use crate::machine::{Call, InputOf, Machine, StateOf, looked};
 use crate::nats::append::Appender;
 use crate::nats::custodian::{Custodian, Errand};
 use crate::nats::handle::Submission;
@@ -359,14 +359,14 @@ impl<M: Machine> Writer<'_, M> {
         }
         // A list may look at everything there is; the writer goes on meanwhile.
         if submission.request.method.starts_with("List") {
-            let state = self.engine.state().clone();
+            let (state, sequence) = (self.engine.state().clone(), self.engine.sequence());
             self.lists.spawn_blocking(move || {
-                let ask = ask::<M>(&state, &submission);
+                let ask = ask::<M>(&state, sequence, &submission);
                 (submission, ask)
             });
             return;
         }
-        let ask = ask::<M>(self.engine.state(), &submission);
+        let ask = ask::<M>(self.engine.state(), self.engine.sequence(), &submission);
         self.command(submission, ask);
     }
 
@@ -530,9 +530,10 @@ impl<M: Machine> Writer<'_, M> {
     }
 }
 
-/// What a call asks for, by this state.
+/// What a call asks for, by this state, which has taken in everything up to this sequence.
 fn ask<M: Machine>(
     state: &StateOf<M>,
+    sequence: u64,
     submission: &Submission,
 ) -> Result<Ask<InputOf<M>>, Refusal> {
     let request = &submission.request;
@@ -540,6 +541,7 @@ fn ask<M: Machine>(
     let call = M::call(state, &request.method, &request.caller, submission.id(), body)?;
     Ok(match call {
         Call::Read(answer) => Ask::Read(answer),
+        Call::Look(body) => Ask::Read(looked(sequence, &body)),
         Call::Command(input) => Ask::Decider(input),
     })
 }

@@ -350,7 +350,8 @@ impl Tally {
             | routing::Event::BindingEnded { .. }
             | routing::Event::BindingRestated { .. }
             | routing::Event::HandOverBegun(_)
-            | routing::Event::HandOverDone { .. } => {}
+            | routing::Event::HandOverDone { .. }
+            | routing::Event::Withdrawn(_) => {}
         }
     }
 

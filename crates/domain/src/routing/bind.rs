@@ -6,7 +6,8 @@ use super::binding::{
     Binding, CODE_VALID_AT_MOST, Claims, CodeAnswer, Ended, IssuedCode, Made, NewCode, Nonce,
     Opened, Presented, RefusedWhy, full_minute,
 };
-use super::event::{Answer, Event, Input, MessageRequest};
+use super::event::{Answer, Event, Input};
+use super::message::MessageRequest;
 use super::route;
 use super::state::State;
 use crate::access::Caller;

@@ -151,7 +151,14 @@ impl Talk {
 
 impl Conversation {
     pub(super) fn about(&self, id: ConversationId) -> About {
-        About { id, customer: self.customer, carrier: self.carrier }
+        About {
+            id,
+            customer: self.customer,
+            carrier: self.carrier,
+            store: self.store.clone(),
+            brand: self.brand.clone(),
+            staff: self.stage.staff().cloned(),
+        }
     }
 
     /// When something is to become of it without anybody asking.
@@ -304,9 +311,9 @@ impl Why {
     }
 }
 
-/// Which conversation a record is about, and whose it is: a record outlives what is remembered of
-/// its conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which conversation a record is about, whose it is, and whom it concerns: a record outlives what is
+/// remembered of its conversation, and whoever reads it need not know what came before.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// The conversation.
     pub id: ConversationId,
@@ -314,6 +321,12 @@ pub struct About {
     pub customer: CustomerId,
     /// What it hangs on.
     pub carrier: Option<Carrier>,
+    /// The store that it began in.
+    pub store: Option<StoreId>,
+    /// The brand that it is about.
+    pub brand: Option<BrandId>,
+    /// Who had it or was asked before this; none: it was waiting in line.
+    pub staff: Option<StaffId>,
 }
 
 /// What is decided about conversations and staff.
@@ -345,9 +358,7 @@ pub enum ConversationEvent {
         about: About,
         /// [`Talk::Offered`], or [`Talk::Waiting`].
         stage: Talk,
-        /// Who had it or was asked before.
-        before: Option<StaffId>,
-        /// How that ended.
+        /// How it ended with whoever had it or was asked before.
         ended: OfferEnd,
         /// The chain from now on; none: as before.
         chain: Option<Vec<Target>>,
@@ -367,8 +378,6 @@ pub enum ConversationEvent {
     Assigned {
         /// The conversation.
         about: About,
-        /// Who had it or was asked before.
-        before: Option<StaffId>,
         /// Who has it now.
         staff: StaffId,
         /// Who says so.

@@ -7,11 +7,13 @@ use super::case::{Case, CaseView, Details};
 use super::clock::Timing;
 use super::conversation::{ConversationEvent, ConversationView};
 use super::floor::Standing;
+use super::message::MessageRequest;
+use super::parted::Withdrawn;
 use super::state::Purchase;
 use crate::access::Caller;
-use crate::configuration::{Mode, Priority, Who};
+use crate::configuration::{Priority, Who};
 use crate::custody;
-use crate::person::{Address, Carrier, ChannelEvent, ReplyRight};
+use crate::person::{Address, ChannelEvent};
 use crate::{
     BrandId, CaseId, ChannelId, ConversationId, CustomerId, QueueId, StaffId, StoreId, UnitId,
     Wakeup,
@@ -350,6 +352,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// Who.
         by: String,
         /// Its clocks from now on.
@@ -361,6 +365,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// Who.
         by: String,
         /// Its clocks from now on.
@@ -372,6 +378,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// Who.
         by: String,
         /// Its clocks from now on.
@@ -383,6 +391,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// Who, or [`CLOSER`](super::CLOSER).
         by: String,
     },
@@ -392,6 +402,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// Who.
         by: String,
         /// Its clocks from now on.
@@ -456,6 +468,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// The unit.
         unit: Option<UnitId>,
     },
@@ -465,6 +479,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
         /// The unit where it is late.
         unit: Option<UnitId>,
     },
@@ -475,6 +491,8 @@ pub enum Event {
         id: CaseId,
         /// Whose it is.
         customer: CustomerId,
+        /// The queue that it is on, or was on.
+        queue: Option<QueueId>,
     },
     /// What is known of a customer belongs to another one now: cases and the last purchase.
     Moved {
@@ -501,6 +519,8 @@ pub enum Event {
     },
     /// What is decided about conversations and staff.
     Conversation(ConversationEvent),
+    /// Its customer is forgotten, and with the customer this.
+    Withdrawn(Withdrawn),
     /// Whose records are whose.
     Custody(custody::Event),
     /// A binding code is good from now on.
@@ -558,30 +578,4 @@ pub enum Event {
         /// Whose they are.
         to: StaffId,
     },
-}
-
-/// What a customer is to be told, and how it may be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageRequest {
-    /// The customer.
-    pub customer: CustomerId,
-    /// Where.
-    pub channel: ChannelId,
-    /// In whose voice.
-    pub brand: Option<BrandId>,
-    /// What: names of templates, one message each, in this order.
-    pub templates: Vec<String>,
-    /// What somebody of the staff says in their own words, instead of a template.
-    pub text: Option<String>,
-    /// The case it is about, if any.
-    pub case: Option<CaseId>,
-    /// The right to answer for free, when this answers an event that gave one.
-    pub reply: Option<ReplyRight>,
-    /// How the channel was run when the event that this answers came in; for news that answer
-    /// nothing, how it is run now.
-    pub mode: Mode,
-    /// What it hangs on: the event that it answers, or its case; none, when nobody knows.
-    pub carrier: Option<Carrier>,
-    /// The salesperson whose name it tells, if any.
-    pub staff: Option<StaffId>,
 }

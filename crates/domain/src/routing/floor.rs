@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::conversation::{Conversation, ConversationView, REMEMBERED_FOR, Talk};
 use super::state::remove;
-use crate::configuration::{Configuration, Priority};
+use crate::configuration::{Configuration, Desk, Priority, StaffMember};
 use crate::{At, BrandId, ChannelId, ConversationId, CustomerId, DeskId, StaffId, StoreId};
 
 /// Where a member of staff stands: what the person said, what the directory says, and the shift.
@@ -47,6 +47,25 @@ pub enum Place {
     Central,
 }
 
+impl Place {
+    /// Where the directory says that somebody works.
+    #[must_use]
+    pub fn of(configuration: &Configuration, member: &StaffMember) -> Option<Self> {
+        match (&member.store, &member.desk) {
+            (Some(store), _) => Some(Self::Store(store.clone())),
+            (None, Some(desk)) => Some(Self::at_desk(configuration, desk)),
+            (None, None) => None,
+        }
+    }
+
+    /// The central desk, whatever its name, is one place.
+    #[must_use]
+    pub fn at_desk(configuration: &Configuration, desk: &DeskId) -> Self {
+        let central = configuration.desks.get(desk).is_some_and(Desk::is_central);
+        if central { Self::Central } else { Self::Desk(desk.clone()) }
+    }
+}
+
 impl Post {
     /// The person can be offered something, if there is room.
     #[must_use]
@@ -79,13 +98,7 @@ impl Post {
         };
         let shift = member.shift.as_ref().and_then(|shift| configuration.calendars.get(shift));
         let (on_shift, until) = shift.map_or((true, None), |shift| shift.standing(at));
-        let desk = member.desk.as_ref().map(|id| (id, configuration.desks.get(id)));
-        let place = match (&member.store, desk) {
-            (Some(store), _) => Some(Place::Store(store.clone())),
-            (None, Some((_, Some(desk)))) if desk.is_central() => Some(Place::Central),
-            (None, Some((id, _))) => Some(Place::Desk(id.clone())),
-            (None, None) => None,
-        };
+        let place = Place::of(configuration, member);
         Self {
             available,
             own_capacity,
@@ -246,6 +259,11 @@ impl Floor {
 
     pub(super) fn shifts_until(&self, at: At) -> impl Iterator<Item = &StaffId> {
         self.shifts.iter().take_while(move |(due, _)| *due <= at).map(|(_, staff)| staff)
+    }
+
+    /// What waits in line.
+    pub(super) fn in_line(&self) -> impl Iterator<Item = ConversationId> {
+        self.line.values().flatten().map(|(_, _, id)| *id)
     }
 
     /// How many conversations are waiting in line.

@@ -2,7 +2,8 @@
 
 use super::bind::next_moment;
 use super::binding::{Binding, HandOver, Made};
-use super::event::{Answer, Event, MessageRequest};
+use super::event::{Answer, Event};
+use super::message::MessageRequest;
 use super::state::State;
 use crate::configuration::{BINDING_HANDED_OVER, Configuration, StaffMember};
 use crate::custody::RESTATED_AT_MOST;

@@ -32,6 +32,7 @@ mod conversation;
 mod event;
 mod floor;
 mod hand_over;
+mod message;
 mod offer;
 mod open;
 mod parted;
@@ -54,9 +55,11 @@ pub use conversation::{
     About, Conversation, ConversationEvent, ConversationView, OFFERED_FOR, OfferEnd, PASSED_FOR,
     PassedOver, REMEMBERED_FOR, Talk, Why,
 };
-pub use event::{Actor, Answer, ConversationInput, Event, Input, MessageRequest, NewCase};
+pub use event::{Actor, Answer, ConversationInput, Event, Input, NewCase};
 pub use floor::{Place, Post, Standing};
+pub use message::MessageRequest;
 pub use open::REPEATED_WITHIN;
+pub use parted::Withdrawn;
 pub use serial::Serial;
 pub use state::{Purchase, State};
 
@@ -170,7 +173,7 @@ impl Decider for Routing {
             Event::PurchaseNoted { customer, purchase } => {
                 state.note_purchase(*customer, purchase.clone());
             }
-            Event::MessageRequested(_) => {}
+            Event::MessageRequested(_) | Event::Withdrawn(_) => {}
             Event::Conversation(event) => talk::evolve(state, event, at),
             Event::Custody(event) => parted::evolve(state, event, at),
             Event::CodeIssued { code, .. } => state.bindings.issue(code, at),

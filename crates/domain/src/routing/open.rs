@@ -103,8 +103,12 @@ pub(super) fn open(
         vec![Event::Opened { id, case: case.clone() }, Event::Queued { id, case: case.clone() }];
     let news = strangers.into_iter().filter(|view| !view.case.shared_serial);
     events.extend(
-        news.map(|view| Event::SerialShared { id: view.id, customer: view.case.customer })
-            .take(RESTATED_AT_MOST),
+        news.map(|view| Event::SerialShared {
+            id: view.id,
+            customer: view.case.customer,
+            queue: Some(view.case.queue),
+        })
+        .take(RESTATED_AT_MOST),
     );
     events.extend(told(configuration, id, &case, CASE_OPENED));
     Ok(Decision::answered(events, Answer::Case(CaseView { id, case })))

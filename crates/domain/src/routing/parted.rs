@@ -8,7 +8,31 @@ use super::talk;
 use crate::configuration::Configuration;
 use crate::custody::{self, ERASED, ERASER, RESTATED_AT_MOST};
 use crate::person::Carrier;
-use crate::{At, CaseId, CustomerId};
+use crate::{At, BrandId, CaseId, ConversationId, CustomerId, QueueId, StaffId, StoreId};
+
+/// Something that somebody still had to do for a customer who is forgotten. Names no customer, so that
+/// it stays when the records of the customer go, and whoever comes later learns it too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// A case.
+    Case {
+        /// Which.
+        id: CaseId,
+        /// The queue that it was on.
+        queue: QueueId,
+    },
+    /// A conversation.
+    Conversation {
+        /// Which.
+        id: ConversationId,
+        /// The store that it began in.
+        store: Option<StoreId>,
+        /// The brand that it was about.
+        brand: Option<BrandId>,
+        /// Who had it or was asked; none: it was waiting in line.
+        staff: Option<StaffId>,
+    },
+}
 
 /// A customer is taken apart or forgotten.
 pub(super) fn take_custody(
@@ -35,7 +59,8 @@ pub(super) fn take_custody(
                 by: ERASER.to_owned(),
                 reason: ERASED.to_owned(),
             });
-            let events = cancelled.take(RESTATED_AT_MOST).chain(decided);
+            let withdrawn = withdrawn(state, customers).take(RESTATED_AT_MOST);
+            let events = cancelled.take(RESTATED_AT_MOST).chain(decided).chain(withdrawn);
             let events: Vec<_> = events.chain(talk::idle_restated(state)).collect();
             talk::with_room(state, configuration, events, at)
         }
@@ -77,6 +102,27 @@ fn divide(state: &mut State, part: &custody::Part) {
         state.bindings.forget(*alias);
     }
     state.divide_aliases(piece, &part.aliases);
+}
+
+/// What somebody may still show of customers who are forgotten.
+fn withdrawn<'a>(
+    state: &'a State,
+    customers: &'a [CustomerId],
+) -> impl Iterator<Item = Event> + 'a {
+    let cases = customers.iter().flat_map(|customer| state.cases_of(*customer));
+    let cases = cases
+        .filter(|view| !view.case.stage.is_finished())
+        .map(|CaseView { id, case }| Withdrawn::Case { id, queue: case.queue });
+    let conversations = customers.iter().flat_map(|customer| state.conversations_of(*customer));
+    let conversations = conversations.filter(|(_, one)| !one.stage.is_closed()).map(|(id, one)| {
+        Withdrawn::Conversation {
+            id,
+            store: one.store.clone(),
+            brand: one.brand.clone(),
+            staff: one.stage.staff().cloned(),
+        }
+    });
+    cases.chain(conversations).map(Event::Withdrawn)
 }
 
 /// What hangs on the carriers of a part, said again of its piece: also of the one that keeps the
@@ -148,7 +194,8 @@ impl State {
             | Event::CodeRevoked { .. }
             | Event::CodeRefused { .. }
             | Event::HandOverBegun(_)
-            | Event::HandOverDone { .. } => None,
+            | Event::HandOverDone { .. }
+            | Event::Withdrawn(_) => None,
         }
     }
 }

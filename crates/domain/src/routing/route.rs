@@ -2,7 +2,8 @@
 
 use super::case::{Case, Details, Opener, Stage};
 use super::clock::Timing;
-use super::event::{Event, MessageRequest};
+use super::event::Event;
+use super::message::MessageRequest;
 use super::open::{Key, new_id};
 use super::state::{Purchase, State};
 use super::talk;

@@ -1,8 +1,9 @@
 //! One step of one case, and what has to be told about it.
 
 use super::case::{CLOSER, Case, CaseView, Stage, Step};
-use super::event::{Answer, Event, Input, MessageRequest};
+use super::event::{Answer, Event, Input};
 use super::hand_over;
+use super::message::MessageRequest;
 use super::state::State;
 use crate::configuration::{
     CASE_CANCELLED, CASE_REOPENED, CASE_RESOLVED, CASE_WAITING, Configuration, Priority,
@@ -49,15 +50,20 @@ pub(super) fn act(
 fn events(configuration: &Configuration, id: CaseId, case: &Case, by: &str) -> Vec<Event> {
     let (customer, queue, priority) = (case.customer, case.queue.clone(), case.priority);
     let (by, timing) = (by.to_owned(), case.timing.clone());
+    let on = Some(case.queue.clone());
     let (event, template) = match case.stage.clone() {
-        Stage::Open => (Event::Reopened { id, customer, by, timing }, Some(CASE_REOPENED)),
-        Stage::Accepted { .. } => (Event::Accepted { id, customer, queue, priority, by }, None),
-        Stage::InProgress { .. } => (Event::Started { id, customer, by, timing }, None),
-        Stage::Waiting { .. } => (Event::Waits { id, customer, by, timing }, Some(CASE_WAITING)),
-        Stage::Resolved { .. } => {
-            (Event::Resolved { id, customer, by, timing }, Some(CASE_RESOLVED))
+        Stage::Open => {
+            (Event::Reopened { id, customer, queue: on, by, timing }, Some(CASE_REOPENED))
         }
-        Stage::Closed { .. } => (Event::Closed { id, customer, by }, None),
+        Stage::Accepted { .. } => (Event::Accepted { id, customer, queue, priority, by }, None),
+        Stage::InProgress { .. } => (Event::Started { id, customer, queue: on, by, timing }, None),
+        Stage::Waiting { .. } => {
+            (Event::Waits { id, customer, queue: on, by, timing }, Some(CASE_WAITING))
+        }
+        Stage::Resolved { .. } => {
+            (Event::Resolved { id, customer, queue: on, by, timing }, Some(CASE_RESOLVED))
+        }
+        Stage::Closed { .. } => (Event::Closed { id, customer, queue: on, by }, None),
         Stage::Cancelled { reason, .. } => (
             Event::Cancelled { id, customer, queue, priority, by, reason, timing },
             Some(CASE_CANCELLED),
@@ -189,18 +195,23 @@ pub(super) fn due(state: &State, configuration: &Configuration, at: At) -> Vec<E
 fn cases_due(state: &State, at: At) -> Vec<Event> {
     let due = state.due_until(at).take(DUE_AT_MOST);
     due.flat_map(|CaseView { id, case }| {
-        let customer = case.customer;
+        let (customer, queue) = (case.customer, Some(case.queue.clone()));
         if matches!(case.stage, Stage::Resolved { .. }) {
-            return vec![Event::Closed { id, customer, by: CLOSER.to_owned() }];
+            return vec![Event::Closed { id, customer, queue, by: CLOSER.to_owned() }];
         }
         let clock = case.timing.clocks.last();
         let unit = clock.and_then(|clock| clock.unit.clone());
         let late = clock.is_some_and(|clock| clock.escalated);
         let has_come = |moment: Option<At>| moment.is_some_and(|moment| moment <= at);
         let warned = has_come(case.timing.warn_at);
-        let warned = warned.then(|| Event::Warned { id, customer, unit: unit.clone() });
+        let warned = warned.then(|| Event::Warned {
+            id,
+            customer,
+            queue: queue.clone(),
+            unit: unit.clone(),
+        });
         let escalated = !late && has_come(case.timing.due_at);
-        let escalated = escalated.then_some(Event::Escalated { id, customer, unit });
+        let escalated = escalated.then_some(Event::Escalated { id, customer, queue, unit });
         warned.into_iter().chain(escalated).collect()
     })
     .collect()
@@ -265,6 +276,7 @@ pub(super) fn evolve(case: &mut Case, event: &Event, at: At) {
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
         | Event::Conversation(_)
+        | Event::Withdrawn(_)
         | Event::Custody(_)
         | Event::CodeIssued { .. }
         | Event::CodeRevoked { .. }

@@ -3,8 +3,9 @@
 use super::conversation::{
     About, Conversation, ConversationEvent, ConversationView, OfferEnd, Talk,
 };
-use super::event::{Actor, Answer, ConversationInput, Event, MessageRequest};
+use super::event::{Actor, Answer, ConversationInput, Event};
 use super::floor::{Place, Post};
+use super::message::MessageRequest;
 use super::offer::{Offer, last, offer};
 use super::state::State;
 use crate::access::Caller;
@@ -282,7 +283,6 @@ fn assign(
     ready(state, to)?;
     Ok(vec![ConversationEvent::Assigned {
         about: one.about(id),
-        before: one.stage.staff().cloned(),
         staff: to.clone(),
         by: actor.by.clone(),
         reason: reason.to_owned(),
@@ -315,7 +315,6 @@ fn transfer(
     Ok(vec![ConversationEvent::Offered {
         about: one.about(id),
         stage: talk,
-        before: one.stage.staff().cloned(),
         ended: OfferEnd::Transferred,
         chain: Some(chain),
         passed,
@@ -372,9 +371,9 @@ fn next_offer(
     ended: OfferEnd,
     at: At,
 ) -> ConversationEvent {
-    let before = one.stage.staff().cloned();
+    let before = one.stage.staff();
     let said_no = matches!(ended, OfferEnd::Rejected | OfferEnd::TimedOut);
-    let passed = one.passed_also(before.as_ref().filter(|_| said_no), at);
+    let passed = one.passed_also(before.filter(|_| said_no), at);
     let moved = Conversation { passed: passed.clone(), ..one.clone() };
     let (from, target_until) = match &one.stage {
         Talk::Offered { target, target_until, .. } => {
@@ -386,7 +385,7 @@ fn next_offer(
     };
     let Offer { talk, passed_over } = offer(state, configuration, &moved, from, target_until, at);
     let (about, chain) = (one.about(id), None);
-    ConversationEvent::Offered { about, stage: talk, before, ended, chain, passed, passed_over }
+    ConversationEvent::Offered { about, stage: talk, ended, chain, passed, passed_over }
 }
 
 /// What has to become of conversations and staff without anybody asking.
@@ -729,6 +728,11 @@ impl State {
         ids: impl IntoIterator<Item = &'a ConversationId>,
     ) -> impl Iterator<Item = (ConversationId, &'a Conversation)> {
         ids.into_iter().filter_map(|id| Some((*id, self.floor.get(*id)?)))
+    }
+
+    /// The conversations that wait in line.
+    pub fn in_line(&self) -> impl Iterator<Item = (ConversationId, &Conversation)> {
+        self.floor.in_line().filter_map(|id| Some((id, self.floor.get(id)?)))
     }
 
     /// The conversations of a customer.

@@ -69,7 +69,8 @@ impl Service for TheRouting {
                 | ConversationEvent::IdleRestated { .. } => None,
             },
             Event::Custody(event) => event.owner(),
-            Event::CodeIssued { .. }
+            Event::Withdrawn(_)
+            | Event::CodeIssued { .. }
             | Event::CodeRevoked { .. }
             | Event::CodeRefused { .. }
             | Event::HandOverBegun(_)

@@ -41,7 +41,7 @@ fn read(ledger: &[Stored], from: u64, at_most: usize) -> Run {
 }
 
 fn key((ledger, message): &(usize, Stored)) -> (At, usize, u64) {
-    (entry::decided_at(message), *ledger, message.sequence)
+    (message.decided_at(), *ledger, message.sequence)
 }
 
 proptest! {

@@ -102,21 +102,33 @@ prop_compose! {
 /// Steps of a case that tell its clocks, or its unit.
 pub(super) fn step() -> impl Strategy<Value = route::Event> {
     let who = || (case_id(), customer(), any_text(), timing());
+    let known = || (case_id(), customer(), option::of(queue()));
     let place = || (queue(), priority());
-    let told =
-        prop_oneof![
-            (case_id(), customer(), any_text())
-                .prop_map(|(id, customer, by)| route::Event::Closed { id, customer, by }),
-            (case_id(), customer(), unit()).prop_map(|(id, customer, unit)| route::Event::Warned {
-                id,
-                customer,
-                unit
-            }),
-            (case_id(), customer(), unit())
-                .prop_map(|(id, customer, unit)| route::Event::Escalated { id, customer, unit }),
-            (case_id(), customer())
-                .prop_map(|(id, customer)| route::Event::SerialShared { id, customer }),
-        ];
+    let told = prop_oneof![
+        (known(), any_text()).prop_map(|((id, customer, queue), by)| route::Event::Closed {
+            id,
+            customer,
+            queue,
+            by
+        }),
+        (known(), unit()).prop_map(|((id, customer, queue), unit)| route::Event::Warned {
+            id,
+            customer,
+            queue,
+            unit
+        }),
+        (known(), unit()).prop_map(|((id, customer, queue), unit)| route::Event::Escalated {
+            id,
+            customer,
+            queue,
+            unit
+        }),
+        known().prop_map(|(id, customer, queue)| route::Event::SerialShared {
+            id,
+            customer,
+            queue
+        }),
+    ];
     let moved = prop_oneof![
         (who(), place(), any_text()).prop_map(
             |((id, customer, by, timing), (queue, priority), reason)| {
@@ -135,17 +147,17 @@ pub(super) fn step() -> impl Strategy<Value = route::Event> {
         ),
     ];
     prop_oneof![
-        who().prop_map(|(id, customer, by, timing)| {
-            route::Event::Started { id, customer, by, timing }
+        (who(), option::of(queue())).prop_map(|((id, customer, by, timing), queue)| {
+            route::Event::Started { id, customer, queue, by, timing }
         }),
-        who().prop_map(|(id, customer, by, timing)| {
-            route::Event::Waits { id, customer, by, timing }
+        (who(), option::of(queue())).prop_map(|((id, customer, by, timing), queue)| {
+            route::Event::Waits { id, customer, queue, by, timing }
         }),
-        who().prop_map(|(id, customer, by, timing)| {
-            route::Event::Resolved { id, customer, by, timing }
+        (who(), option::of(queue())).prop_map(|((id, customer, by, timing), queue)| {
+            route::Event::Resolved { id, customer, queue, by, timing }
         }),
-        who().prop_map(|(id, customer, by, timing)| {
-            route::Event::Reopened { id, customer, by, timing }
+        (who(), option::of(queue())).prop_map(|((id, customer, by, timing), queue)| {
+            route::Event::Reopened { id, customer, queue, by, timing }
         }),
         told,
         moved,
@@ -176,5 +188,6 @@ pub(super) fn routing_event() -> impl Strategy<Value = route::Event> {
         request().prop_map(route::Event::MessageRequested),
         conversation_event().prop_map(route::Event::Conversation).boxed(),
         binding_event(),
+        withdrawn().prop_map(route::Event::Withdrawn).boxed(),
     ]
 }

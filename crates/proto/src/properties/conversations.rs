@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_domain::configuration::{Target, Who};
 use mainstem_domain::routing::{
-    About, Conversation, ConversationEvent, OfferEnd, PassedOver, Place, Post, Talk, Why,
+    About, Conversation, ConversationEvent, OfferEnd, PassedOver, Place, Post, Talk, Why, Withdrawn,
 };
 use mainstem_domain::{ConversationId, StaffId};
 
@@ -72,8 +72,11 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn about()(id in id(), customer in customer(), carrier in carrier()) -> About {
-        About { id, customer, carrier }
+    fn about()(
+        (id, customer, carrier) in (id(), customer(), carrier()),
+        (store, brand, staff) in (option::of(store()), option::of(brand()), option::of(staff())),
+    ) -> About {
+        About { id, customer, carrier, store, brand, staff }
     }
 }
 
@@ -100,32 +103,23 @@ pub(super) fn conversation_event() -> BoxedStrategy<ConversationEvent> {
 fn step() -> BoxedStrategy<ConversationEvent> {
     let ended = prop::sample::select(OfferEnd::ALL.to_vec());
     let chain = option::of(vec(target(), 1..4)).boxed();
-    let offered = (about(), talk().boxed(), option::of(staff()), ended, chain);
+    let offered = (about(), talk().boxed(), ended, chain);
     let passed = (vec((staff(), at()), 0..3), passed_over());
     prop_oneof![
         (about(), event_id(), right())
             .prop_map(|(about, event, reply)| ConversationEvent::Active { about, event, reply })
             .boxed(),
         (offered, passed)
-            .prop_map(|((about, stage, before, ended, chain), (passed, passed_over))| {
-                ConversationEvent::Offered {
-                    about,
-                    stage,
-                    before,
-                    ended,
-                    chain,
-                    passed,
-                    passed_over,
-                }
+            .prop_map(|((about, stage, ended, chain), (passed, passed_over))| {
+                ConversationEvent::Offered { about, stage, ended, chain, passed, passed_over }
             })
             .boxed(),
         (about(), staff())
             .prop_map(|(about, staff)| ConversationEvent::Accepted { about, staff })
             .boxed(),
-        (about(), option::of(staff()), staff(), any_text(), any_text())
-            .prop_map(|(about, before, staff, by, reason)| ConversationEvent::Assigned {
+        (about(), staff(), any_text(), any_text())
+            .prop_map(|(about, staff, by, reason)| ConversationEvent::Assigned {
                 about,
-                before,
                 staff,
                 by,
                 reason
@@ -164,4 +158,13 @@ fn whole() -> BoxedStrategy<ConversationEvent> {
             .boxed(),
     ]
     .boxed()
+}
+
+pub(super) fn withdrawn() -> BoxedStrategy<Withdrawn> {
+    let place = (option::of(store()), option::of(brand()), option::of(staff()));
+    let conversation = (id(), place).prop_map(|(id, (store, brand, staff))| {
+        Withdrawn::Conversation { id, store, brand, staff }
+    });
+    let case = (case_id(), queue()).prop_map(|(id, queue)| Withdrawn::Case { id, queue });
+    prop_oneof![conversation, case].boxed()
 }

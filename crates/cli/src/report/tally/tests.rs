@@ -147,7 +147,7 @@ fn a_good_day_has_nothing_that_should_not_be() {
     world.routing(&routing::Event::Queued { id, case: case("repair") });
     let by = "unit/x".to_owned();
     let timing = routing::Timing::default();
-    world.routing(&routing::Event::Resolved { id, customer: one, by, timing });
+    world.routing(&routing::Event::Resolved { id, customer: one, queue: None, by, timing });
     let (reply, push, waiting) = (ItemId::derive("r"), ItemId::derive("p"), ItemId::derive("w"));
     let token = "t".to_owned();
     world
