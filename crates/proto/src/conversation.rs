@@ -85,10 +85,14 @@ pub fn encode(event: &ConversationEvent) -> Encoded {
                 conversations: ids.iter().map(ToString::to_string).collect(),
             },
         ),
-        ConversationEvent::Stands { staff, post } => record::write(
-            STAFF_STANDS,
-            &wire::StaffStands { standing: Some(post_to_wire(staff, post)) },
-        ),
+        ConversationEvent::Stands { staff, post, before } => {
+            let (previous_store, previous_desk, previous_central) = place_to_wire(before.as_ref());
+            let standing = Some(post_to_wire(staff, post));
+            record::write(
+                STAFF_STANDS,
+                &wire::StaffStands { standing, previous_store, previous_desk, previous_central },
+            )
+        }
         ConversationEvent::Reviewed { up_to } => {
             record::write(STAFF_REVIEWED, &wire::StaffReviewed { up_to: text(up_to.as_ref()) })
         }
@@ -312,7 +316,10 @@ fn decode_staff(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeErro
         STAFF_STANDS => {
             let record: wire::StaffStands = record::read(body)?;
             let (staff, post) = post_from(record.standing)?;
-            Ok(ConversationEvent::Stands { staff, post })
+            let store = parse_optional("previous_store", &record.previous_store)?.map(Place::Store);
+            let desk = parse_optional("previous_desk", &record.previous_desk)?.map(Place::Desk);
+            let before = store.or(desk).or(record.previous_central.then_some(Place::Central));
+            Ok(ConversationEvent::Stands { staff, post, before })
         }
         STAFF_REVIEWED => {
             let record: wire::StaffReviewed = record::read(body)?;
@@ -510,13 +517,17 @@ fn passed_over_from(passed: &wire::PassedOver) -> Result<PassedOver, FieldError>
     })
 }
 
-pub(crate) fn post_to_wire(staff: &StaffId, post: &Post) -> wire::StaffStanding {
-    let (store, desk, central) = match &post.place {
+fn place_to_wire(place: Option<&Place>) -> (String, String, bool) {
+    match place {
         Some(Place::Store(store)) => (store.to_string(), String::new(), false),
         Some(Place::Desk(desk)) => (String::new(), desk.to_string(), false),
         Some(Place::Central) => (String::new(), String::new(), true),
         None => (String::new(), String::new(), false),
-    };
+    }
+}
+
+pub(crate) fn post_to_wire(staff: &StaffId, post: &Post) -> wire::StaffStanding {
+    let (store, desk, central) = place_to_wire(post.place.as_ref());
     wire::StaffStanding {
         staff: staff.to_string(),
         available: post.available,

@@ -168,7 +168,7 @@ fn conversation_change(event: &ConversationEvent) -> Option<wire::WatchDeskRespo
             actor: by.clone(),
             ..step(about)
         },
-        ConversationEvent::Stands { staff, post } => stands(staff, post),
+        ConversationEvent::Stands { staff, post, .. } => stands(staff, post),
         ConversationEvent::Reviewed { .. }
         | ConversationEvent::Forgotten { .. }
         | ConversationEvent::IdleRestated { .. } => return None,

@@ -203,8 +203,14 @@ impl Concern {
             ConversationEvent::Active { about, .. }
             | ConversationEvent::Replied { about, .. }
             | ConversationEvent::Closed { about, .. } => Some(step(about, false, None)),
-            ConversationEvent::Stands { staff, post } => {
-                Some(Self { people: vec![Person::of(staff, post)], ..Self::default() })
+            ConversationEvent::Stands { staff, post, before } => {
+                let now = Person::of(staff, post);
+                let left = before.clone().map(|place| Person {
+                    staff: staff.clone(),
+                    place: Some(place),
+                    brands: post.brands.clone(),
+                });
+                Some(Self { people: left.into_iter().chain([now]).collect(), ..Self::default() })
             }
             ConversationEvent::Reviewed { .. }
             | ConversationEvent::Forgotten { .. }

@@ -16,7 +16,7 @@ use mainstem_domain::{At, CustomerId};
 use mainstem_proto::wire::routing as wire;
 use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
 use mainstem_tests::deployment::{Deployment, PATIENCE, Service, configuration, eventually};
-use model::{Model, STAFF, Told, View, without_load};
+use model::{Model, Told, View, without_load};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -29,6 +29,8 @@ use tonic::{Code, Request, Status};
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 const SERVICES: [&str; 2] = ["identity-merge", "routing"];
+
+const STAFF: [&str; 5] = ["anna", "ben", "carl", "dora", "cora"];
 
 /// Two stores, two brands, a desk for one of them and a central one; two queues.
 fn directory() -> Configuration {
@@ -211,7 +213,7 @@ fn of_queue(told: wire::WatchQueueResponse) -> (String, Option<Told>) {
 async fn go_on(deployment: &Deployment, random: &mut ChaCha8Rng, step: usize) {
     let user = format!("U{}", random.random_range(0..7));
     let store = random.random_range(0..2);
-    let staff = STAFF.choose(random).unwrap().0;
+    let staff = *STAFF.choose(random).unwrap();
     let id = format!("e-{step}");
     match random.random_range(0..10) {
         0..3 => tap(deployment, &id, &user, store, "talk").await,
@@ -287,7 +289,7 @@ async fn watchers_that_are_cut_off_anywhere_see_everything_once_and_nothing_of_o
     let _identity = deployment.service("identity-merge");
     let (mut service, address) = routing(&deployment).await;
     deployment.apply(&directory(), &SERVICES).await;
-    for (staff, _) in STAFF {
+    for staff in STAFF {
         ask(&deployment, "set-presence", json!({"staff": staff, "available": true})).await;
     }
     let mut random = ChaCha8Rng::seed_from_u64(7);
@@ -325,11 +327,17 @@ async fn watchers_that_are_cut_off_anywhere_see_everything_once_and_nothing_of_o
     service.kill();
     let (_service, again) = routing(&deployment).await;
     tell.send(again).unwrap();
+    // Ben, who has nothing any more, goes to the other store.
+    ask(&deployment, "set-presence", json!({"staff": "ben", "available": false})).await;
+    let mut moved = directory();
+    let ben = moved.staff.get_mut(&"ben".parse().unwrap()).unwrap();
+    ben.store = "taipei-2".parse().ok();
+    deployment.apply(&moved, &SERVICES).await;
     for step in 300..360 {
         go_on(&deployment, &mut random, step).await;
     }
     // Something that each of them is told last.
-    for (staff, _) in STAFF {
+    for staff in STAFF {
         let body = json!({"staff": staff, "available": true, "capacity": 9});
         ask(&deployment, "set-presence", body).await;
     }

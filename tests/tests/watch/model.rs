@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstem_bus::{Machine as _, Stored, engine::kind};
 use mainstem_domain::Decider as _;
 use mainstem_domain::routing::{
-    About, Conversation, ConversationEvent, Event, Routing, State, Talk,
+    About, Conversation, ConversationEvent, Event, Place, Routing, State, Talk,
 };
-use mainstem_domain::{CaseId, ConversationId, StoreId};
+use mainstem_domain::{CaseId, ConversationId, StaffId, StoreId};
 use mainstem_proto::conversation::standing_to_wire;
 use mainstem_proto::wire::routing as wire;
 use mainstem_routing::RoutingMachine;
@@ -39,31 +39,22 @@ pub(crate) enum View {
     Queue(&'static str),
 }
 
-/// Where the staff of the test work.
-pub(crate) const STAFF: [(&str, &str); 5] = [
-    ("anna", "taipei-1"),
-    ("ben", "taipei-1"),
-    ("carl", "taipei-2"),
-    ("dora", "aurora-desk"),
-    ("cora", "central"),
-];
-
 impl View {
-    fn has(self, staff: &str) -> bool {
-        let place = STAFF.iter().find(|(one, _)| *one == staff).unwrap().1;
-        match self {
-            Self::Staff(one) => one == staff,
-            Self::Store(there) | Self::Desk(there) | Self::Everything(Some(there)) => {
-                place == there
+    fn has(self, state: &State, staff: &StaffId) -> bool {
+        let place = state.standing(staff).and_then(|standing| standing.post.place.as_ref());
+        match (self, place) {
+            (Self::Staff(one), Some(_)) => one == staff.as_str(),
+            (Self::Store(there) | Self::Everything(Some(there)), Some(Place::Store(store))) => {
+                store.as_str() == there
             }
-            Self::Central => place == "central",
-            Self::Everything(None) => true,
-            Self::Queue(_) => false,
+            (Self::Desk(there), Some(Place::Desk(desk))) => desk.as_str() == there,
+            (Self::Central, Some(Place::Central)) | (Self::Everything(None), Some(_)) => true,
+            _ => false,
         }
     }
 
-    fn reaches(self, one: &Conversation) -> bool {
-        let held = one.stage.staff().is_some_and(|staff| self.has(staff.as_str()));
+    fn reaches(self, state: &State, one: &Conversation) -> bool {
+        let held = one.stage.staff().is_some_and(|staff| self.has(state, staff));
         let store = one.store.as_ref().map(StoreId::as_str);
         let waits = one.stage == Talk::Waiting;
         held || match self {
@@ -85,23 +76,27 @@ impl View {
         }
         let Event::Conversation(event) = event else { return None };
         if let ConversationEvent::Stands { staff, .. } = event {
-            return self.has(staff.as_str()).then(|| format!("staff/{staff}"));
+            let seen = self.has(before, staff) || self.has(after, staff);
+            return seen.then(|| format!("staff/{staff}"));
         }
         let id = conversation_of(event)?;
-        let seen =
-            |state: &State| state.conversation(id).is_some_and(|it| self.reaches(&it.conversation));
+        let seen = |state: &State| {
+            state.conversation(id).is_some_and(|it| self.reaches(state, &it.conversation))
+        };
         (seen(before) || seen(after)).then(|| format!("conversation/{id}"))
     }
 
     fn present(self, state: &State, key: &str) -> Option<Value> {
         let value = if let Some(id) = key.strip_prefix("conversation/") {
             let view = state.conversation(id.parse().unwrap())?;
-            let open = !view.conversation.stage.is_closed() && self.reaches(&view.conversation);
+            let one = &view.conversation;
+            let open = !one.stage.is_closed() && self.reaches(state, one);
             open.then(|| serde_json::to_value(wire::Conversation::from(&view)).unwrap())
         } else if let Some(staff) = key.strip_prefix("staff/") {
             let staff = staff.parse().unwrap();
             let standing = state.standing(&staff)?;
-            Some(serde_json::to_value(standing_to_wire(&staff, standing)).unwrap())
+            self.has(state, &staff)
+                .then(|| serde_json::to_value(standing_to_wire(&staff, standing)).unwrap())
         } else {
             let Self::Queue(queue) = self else { panic!("{key}") };
             let view = state.case(key.parse().unwrap())?;
@@ -120,7 +115,6 @@ impl View {
         let all: Vec<_> = if let Self::Queue(_) = self {
             cases.collect()
         } else {
-            let staff = staff.filter(|key| self.has(&key["staff/".len()..]));
             conversations.chain(staff).collect()
         };
         all.into_iter().filter(|key| self.present(state, key).is_some()).collect()

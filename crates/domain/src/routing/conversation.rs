@@ -412,6 +412,8 @@ pub enum ConversationEvent {
         staff: StaffId,
         /// How.
         post: super::Post,
+        /// Where the person worked before, if elsewhere.
+        before: Option<super::Place>,
     },
     /// After another configuration came into force, the staff up to this one were looked at.
     Reviewed {

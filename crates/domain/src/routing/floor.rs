@@ -73,6 +73,11 @@ impl Post {
         self.available && self.on_shift
     }
 
+    /// Where the person worked, when that is elsewhere now.
+    pub(super) fn left_for(&self, next: &Self) -> Option<Place> {
+        self.place.clone().filter(|_| self.place != next.place)
+    }
+
     pub(super) fn speaks_for(&self, brand: Option<&BrandId>) -> bool {
         self.brands.is_empty() || brand.is_none_or(|brand| self.brands.contains(brand))
     }

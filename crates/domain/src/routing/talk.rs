@@ -217,8 +217,10 @@ fn presence(
         return Err(Refusal::field("capacity", rule));
     }
     let post = Post::new(configuration, staff, available, own_capacity, at);
-    let same = state.floor.standing(staff).is_some_and(|known| known.post == post);
-    let stands = ConversationEvent::Stands { staff: staff.clone(), post };
+    let known = state.floor.standing(staff).map(|known| &known.post);
+    let before = known.and_then(|known| known.left_for(&post));
+    let same = known.is_some_and(|known| *known == post);
+    let stands = ConversationEvent::Stands { staff: staff.clone(), post, before };
     Ok((!same).then_some(stands).into_iter().collect())
 }
 
@@ -478,7 +480,8 @@ fn stands_now(
 ) -> Option<ConversationEvent> {
     let known = &state.floor.standing(staff)?.post;
     let post = Post::new(configuration, staff, known.available, known.own_capacity, at);
-    (post != *known).then(|| ConversationEvent::Stands { staff: staff.clone(), post })
+    let before = known.left_for(&post);
+    (post != *known).then(|| ConversationEvent::Stands { staff: staff.clone(), post, before })
 }
 
 /// With everything that follows at once: whoever has room is offered what waits.
@@ -613,7 +616,7 @@ pub(super) fn evolve(state: &mut State, event: &ConversationEvent, at: At) {
             one.passed.clear();
             one.reply = None;
         }),
-        ConversationEvent::Stands { staff, post } => floor.stand(staff, post.clone(), at),
+        ConversationEvent::Stands { staff, post, .. } => floor.stand(staff, post.clone(), at),
         ConversationEvent::Reviewed { up_to } => floor.review.clone_from(up_to),
         ConversationEvent::IdleRestated { since } => floor.restate_idle(since),
         ConversationEvent::Forgotten { ids } => floor.forget_these(ids, at),

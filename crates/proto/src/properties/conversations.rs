@@ -80,15 +80,19 @@ prop_compose! {
     }
 }
 
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![
+        store().prop_map(Place::Store),
+        slug().prop_map(|text| Place::Desk(text.parse().unwrap())),
+        Just(Place::Central),
+    ]
+}
+
 prop_compose! {
     fn post()(
         (available, on_shift, until) in (any::<bool>(), any::<bool>(), option::of(at())),
         (own_capacity, capacity) in (option::of(1..=u32::MAX), any::<u32>()),
-        place in option::of(prop_oneof![
-            store().prop_map(Place::Store),
-            slug().prop_map(|text| Place::Desk(text.parse().unwrap())),
-            Just(Place::Central),
-        ]),
+        place in option::of(place()),
         brands in vec(brand(), 0..3),
     ) -> Post {
         let brands: BTreeSet<_> = brands.into_iter().collect();
@@ -149,8 +153,8 @@ fn whole() -> BoxedStrategy<ConversationEvent> {
             .prop_map(|(id, conversation)| ConversationEvent::Restated { id, conversation })
             .boxed(),
         vec(id(), 0..3).prop_map(|ids| ConversationEvent::Forgotten { ids }).boxed(),
-        (staff(), post().boxed())
-            .prop_map(|(staff, post)| ConversationEvent::Stands { staff, post })
+        (staff(), post().boxed(), option::of(place().boxed()))
+            .prop_map(|(staff, post, before)| ConversationEvent::Stands { staff, post, before })
             .boxed(),
         option::of(staff()).prop_map(|up_to| ConversationEvent::Reviewed { up_to }).boxed(),
         vec((staff(), at()), 0..3)
