@@ -29,6 +29,7 @@ mod bindings;
 mod case;
 mod clock;
 mod conversation;
+mod converse;
 mod event;
 mod floor;
 mod hand_over;
@@ -64,6 +65,7 @@ pub use serial::Serial;
 pub use state::{Purchase, State};
 
 use crate::configuration::Configuration;
+use crate::custody::RESTATED_AT_MOST;
 use crate::{At, Decider, Decision, Refusal, Wakeup};
 
 /// The rules.
@@ -135,14 +137,15 @@ impl Decider for Routing {
                 step::requeue(state, *case, by, at).unwrap_or_else(Decision::refused)
             }
             Input::Conversation { wish, caller } => {
-                talk::command(state, configuration, wish, caller, at)
+                converse::command(state, configuration, wish, caller, at)
             }
             Input::Custody(input) => {
                 Decision::events(parted::take_custody(state, configuration, input, at))
             }
             Input::Wakeup(Wakeup::Due) => {
                 let cases = step::due(state, configuration, at);
-                let conversations = talk::due(state, configuration, at);
+                let room = RESTATED_AT_MOST.saturating_sub(cases.len());
+                let conversations = talk::due(state, configuration, room, at);
                 Decision::events(cases.into_iter().chain(conversations).collect())
             }
             Input::Wakeup(Wakeup::Configured) => {

@@ -1,9 +1,9 @@
 //! Named after what hurts the users of such systems.
 
 use mainstem_domain::routing::{
-    Answer, ConversationEvent, ConversationInput, Event, PassedOver, Talk, Why,
+    Answer, ConversationEvent, ConversationInput, Event, PassedOver, Routing, Talk, Why,
 };
-use mainstem_domain::{ConversationId, Refusal};
+use mainstem_domain::{ConversationId, Decider as _, Refusal, Wakeup};
 
 use crate::world::{Op, World, asked_for, staff};
 
@@ -236,4 +236,50 @@ fn an_unknown_conversation_or_person_is_named() {
     let unknown = refusal(&mut world, &Op::Accept { pick: 7, staff: A1 });
     assert!(unknown.message.contains(ConversationId::derive("none").as_str()), "{unknown}");
     assert!(refusal(&mut world, &there(6)).message.contains("nobody"));
+}
+
+#[test]
+fn a_shift_of_hundreds_begins_in_batches_that_the_broker_takes() {
+    let mut world = World::new();
+    let mut config = serde_json::to_value(&world.configuration).unwrap();
+    for number in 0..150 {
+        config["staff"][format!("d{number}")] =
+            serde_json::json!({"name": "D", "desk": "central", "capacity": 10, "shift": "day"});
+    }
+    world.configuration = serde_json::from_value(config).unwrap();
+    // A Monday night.
+    world.run(&Op::Pass { seconds: 14 * 3_600 });
+    for number in 0..150 {
+        let staff = format!("d{number}").parse().unwrap();
+        world.give(&asked_for(ConversationInput::Presence {
+            staff,
+            available: true,
+            capacity: None,
+        }));
+    }
+    for number in 0..1_600 {
+        world.customers[0] = mainstem_domain::CustomerId::derive(&format!("night {number}"));
+        world.run(&urgent(0));
+    }
+    assert_eq!(world.state.waiting(), 1_600);
+    world.at = mainstem_domain::At::parse("2026-11-24T09:00:00+08:00").unwrap();
+    let mut most = 0;
+    while Routing::due(&world.state).is_some_and(|due| due <= world.at) {
+        most = most.max(world.decide_alone(Wakeup::Due));
+    }
+    assert!((100..=900).contains(&most), "{most} events of one input");
+    assert_eq!(world.state.waiting(), 100, "the last ones of the night wait on");
+    // Everybody leaves at once: another directory knows none of them.
+    world.configuration = crate::world::configuration(0);
+    let mut inputs = 0;
+    let mut wakeup = Some(Wakeup::Configured);
+    while let Some(next) = wakeup {
+        let events = world.decide_alone(next);
+        assert!(events <= 900, "{events} events of one input");
+        let due = Routing::due(&world.state).is_some_and(|due| due <= world.at);
+        wakeup = due.then_some(Wakeup::Due);
+        inputs += 1;
+    }
+    assert!(inputs > 2, "{inputs}");
+    assert_eq!(world.state.waiting(), 1_600, "nobody is lost");
 }

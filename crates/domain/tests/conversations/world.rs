@@ -389,6 +389,16 @@ impl World {
         self.give(&Input::Wakeup(wakeup));
     }
 
+    /// Without the model; how many events it led to.
+    pub(crate) fn decide_alone(&mut self, wakeup: Wakeup) -> usize {
+        let input = Input::Wakeup(wakeup);
+        let decision = Routing::decide(&self.state, &self.configuration, &input, self.at);
+        for event in &decision.events {
+            Routing::evolve(&mut self.state, event, self.at);
+        }
+        decision.events.len()
+    }
+
     pub(crate) fn give(&mut self, input: &Input) -> Decision<Event, Answer> {
         let decision = Routing::decide(&self.state, &self.configuration, input, self.at);
         for event in &decision.events {
