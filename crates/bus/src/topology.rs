@@ -273,7 +273,7 @@ pub fn customer_of(subject: &str) -> Option<CustomerId> {
     subject.strip_prefix("customer.")?.split('.').next()?.parse().ok()
 }
 
-/// Everything in a ledger that is one customer's.
+/// Everything that is one customer's, in whichever ledger.
 #[must_use]
 pub fn all_of(customer: CustomerId) -> String {
     format!("customer.{customer}.>")
@@ -340,12 +340,6 @@ pub fn channel_subject(customer: Option<CustomerId>, channel: &ChannelId) -> Str
         Some(customer) => format!("customer.{customer}.channel"),
         None => format!("channel.{channel}"),
     }
-}
-
-/// Everything of a customer, in whichever ledger.
-#[must_use]
-pub fn everything_of(customer: CustomerId) -> String {
-    format!("customer.{customer}.>")
 }
 
 /// Who everybody is.
@@ -415,7 +409,6 @@ pub const ALL_CASES: &str = "customer.*.case";
 
 /// What is said to and by all customers.
 pub const ALL_CONVERSATIONS: &str = "customer.*.conversation";
-
 /// What is decided about each of the staff.
 pub const ALL_STAFF: &str = "staff.*";
 

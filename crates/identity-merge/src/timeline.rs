@@ -43,7 +43,7 @@ pub(crate) async fn page(question: &Question<'_>, ledgers: &[Past; 3]) -> Result
             three(ledgers.iter().map(|ledger| ledger.first_since(since))).await?
         }
     };
-    let subjects: Vec<_> = journey.ids.iter().map(|id| topology::everything_of(*id)).collect();
+    let subjects: Vec<_> = journey.ids.iter().map(|id| topology::all_of(*id)).collect();
     let slices =
         ledgers.iter().zip(places).map(|(ledger, from)| ledger.slice(&subjects, from, size + 1));
     let runs = three(slices).await?.map(|slice| Run {
