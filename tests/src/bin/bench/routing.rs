@@ -1,7 +1,7 @@
 //! routing's rules alone, with the example's directory and rules: decided and folded in memory.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -14,6 +14,8 @@ use mainstem_domain::routing::{ConversationInput, Input, Routing, State, Talk};
 use mainstem_domain::{At, BrandId, ChannelId, CustomerId, Decider as _, StoreId};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+
+use crate::start;
 
 #[derive(Args)]
 pub(crate) struct RoutingArguments {
@@ -134,12 +136,12 @@ impl World {
         while done < count {
             let ahead = AHEAD.min(count - done);
             let inputs: Vec<_> = (done..done + ahead).map(|number| make(self, number)).collect();
-            let start = Instant::now();
+            let started = start();
             for input in &inputs {
                 self.at = At::from_millis(self.at.as_millis() + PACE);
                 self.decide(input);
             }
-            spent += start.elapsed();
+            spent += started.elapsed();
             done += ahead;
         }
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
