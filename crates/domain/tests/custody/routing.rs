@@ -3,7 +3,7 @@ use mainstem_domain::configuration::{Configuration, Mode};
 use mainstem_domain::custody::{Custody, ERASED};
 use mainstem_domain::person::{Act, Address, Business, Carrier, ChannelEvent, Sighting};
 use mainstem_domain::routing::{
-    Actor, ConversationEvent, ConversationInput, Event, Input, Routing, Stage, State,
+    Actor, ConversationEvent, ConversationInput, Event, Input, Routing, Stage, State, Withdrawn,
 };
 use mainstem_domain::{CustomerId, Decider as _, Wakeup, custody};
 use proptest::collection::vec;
@@ -297,7 +297,11 @@ fn the_cases_of_who_is_erased_are_cancelled_and_nobody_is_told() {
     let (customer, erasure) = (world.own[0], mainstem_domain::ErasureId::derive("1"));
     let erased = custody::Input::Erased { erasure, customers: vec![customer] };
     let decided = world.give(&Input::Custody(erased)).events;
-    assert_eq!(decided.len(), 3, "{decided:?}");
+    assert_eq!(decided.len(), 5, "{decided:?}");
+    // Last, what stays in the ledger for whoever comes later, and says which cases but not whose.
+    for event in &decided[3..] {
+        assert!(matches!(event, Event::Withdrawn(Withdrawn::Case { .. })), "{event:?}");
+    }
     for event in &decided[..2] {
         assert!(matches!(event, Event::Cancelled { reason, .. } if reason == ERASED), "{event:?}");
     }
