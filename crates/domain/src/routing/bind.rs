@@ -10,6 +10,7 @@ use super::event::{Answer, Event, Input};
 use super::message::MessageRequest;
 use super::route;
 use super::state::State;
+use super::talk;
 use crate::access::Caller;
 use crate::configuration::{
     BINDING_DONE, BINDING_EXPIRED, BINDING_FORGED, BINDING_REVOKED, ChannelKind, Configuration,
@@ -240,6 +241,7 @@ pub(super) fn present(
         routed = route::route(&bound, configuration, customer, event, reachable, at);
     }
     if reachable && configuration.templates.contains_key(template) {
+        talk::right_is_used(&mut routed);
         let answer = || answer(customer, event, voice);
         let place = routed.iter().position(|event| matches!(event, Event::MessageRequested(_)));
         let place = place.unwrap_or_else(|| {

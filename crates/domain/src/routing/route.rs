@@ -80,6 +80,7 @@ pub(super) fn route(
         templates.push(MOVED.to_owned());
     }
     if reachable && !templates.is_empty() {
+        talk::right_is_used(&mut events);
         events.push(Event::MessageRequested(MessageRequest {
             customer,
             channel: event.channel.clone(),

@@ -43,10 +43,8 @@ pub(super) fn hear(
     if let Some((id, one)) = known.filter(|(_, one)| !one.stage.is_closed()) {
         let is_message = matches!(event.act, Act::Text(_));
         let handed = rule.is_some_and(|rule| !rule.targets.is_empty());
-        let answered = rule.is_some_and(|rule| rule.reply.is_some() && rule.targets.is_empty());
-        let reply = right(event).filter(|_| !answered);
-        let event =
-            ConversationEvent::Active { about: one.about(id), event: event.id.clone(), reply };
+        let (about, reply) = (one.about(id), right(event));
+        let event = ConversationEvent::Active { about, event: event.id.clone(), reply };
         return (is_message || handed).then_some(Heard { event, begins: false });
     }
     let rule = rule.filter(|rule| !rule.targets.is_empty())?;
@@ -69,12 +67,25 @@ pub(super) fn hear(
         chain: rule.targets.clone(),
         stage: Talk::Waiting,
         passed: Vec::new(),
-        reply: right(event).filter(|_| rule.reply.is_none()),
+        reply: right(event),
     };
     let Offer { talk, passed_over } = offer(state, configuration, &conversation, 0, None, at);
     conversation.stage = talk;
     let event = ConversationEvent::Opened { id, conversation, again, passed_over };
     Some(Heard { event, begins: true })
+}
+
+/// What answers an event uses the right to: nothing of it is left for the conversation.
+pub(super) fn right_is_used(events: &mut [Event]) {
+    for event in events {
+        if let Event::Conversation(
+            ConversationEvent::Opened { conversation: Conversation { reply, .. }, .. }
+            | ConversationEvent::Active { reply, .. },
+        ) = event
+        {
+            *reply = None;
+        }
+    }
 }
 
 fn right(event: &ChannelEvent) -> Option<ReplyRight> {

@@ -194,6 +194,21 @@ fn an_answer_uses_the_right_to_reply_once() {
 }
 
 #[test]
+fn what_a_rule_answers_leaves_no_right_for_the_conversation() {
+    let say = |menu, token| Op::Say { customer: 0, menu, brand: None, store: false, token };
+    // The first is answered by its rule, the second is not: it goes on with what is open.
+    let mut world = after(&[say(Some(0), true)]);
+    assert_eq!(world.reply_right(0), None);
+    world.run(&say(Some(0), true));
+    assert!(world.reply_right(0).is_some());
+    world.run(&say(None, false));
+    assert_eq!(world.reply_right(0), None, "only the last message can be answered");
+    // Menu 1 hands over without a word.
+    let world = after(&[say(Some(1), true)]);
+    assert!(world.reply_right(0).is_some());
+}
+
+#[test]
 fn the_record_says_who_was_passed_over_and_why() {
     let mut world = after(&[there(A1), away(A2), there(B1)]);
     let decision = world.run(&tap(0)).unwrap();
