@@ -1,5 +1,7 @@
 //! Methods about conversations and the staff who hold them.
 
+use std::collections::BTreeSet;
+
 use mainstem_bus::record::header;
 use mainstem_bus::{Call, Draft, Machine as _, read_request, topology};
 use mainstem_domain::access::{Caller, Role};
@@ -7,7 +9,7 @@ use mainstem_domain::routing::{
     Actor, Answer, Conversation, ConversationEvent, ConversationInput, ConversationView, Event,
     Input, Place, Post, State,
 };
-use mainstem_domain::{ConversationId, CustomerId, Refusal, StaffId};
+use mainstem_domain::{BrandId, ConversationId, CustomerId, Refusal, StaffId};
 use mainstem_proto::FieldError;
 use mainstem_proto::conversation::{parse_target, standing_to_wire, state_of};
 use mainstem_proto::field::{parse_customer, parse_id, parse_optional};
@@ -118,12 +120,21 @@ fn reaches(state: &State, caller: &Caller, one: &Conversation) -> bool {
 }
 
 fn reaches_staff(caller: &Caller, post: &Post) -> bool {
-    let store = match &post.place {
+    reaches_place(caller, post.place.as_ref(), &post.brands)
+}
+
+/// Whether a caller sees somebody who works there and speaks for these brands.
+pub(crate) fn reaches_place(
+    caller: &Caller,
+    place: Option<&Place>,
+    brands: &BTreeSet<BrandId>,
+) -> bool {
+    let store = match place {
         Some(Place::Store(store)) => Some(store),
         Some(Place::Desk(_) | Place::Central) | None => None,
     };
     caller.reaches(store, None, None)
-        || post.brands.iter().any(|brand| caller.reaches(None, None, Some(brand)))
+        || brands.iter().any(|brand| caller.reaches(None, None, Some(brand)))
 }
 
 /// A conversation out of the caller's scope does not exist for that caller.
@@ -158,12 +169,26 @@ fn list(state: &State, caller: &Caller, body: &[u8]) -> Called {
                 || request.state() == state_of(&one.stage))
             && reaches(state, caller, one)
     };
-    let held = staff.as_ref().and_then(|staff| state.standing(staff));
-    let found: Box<dyn Iterator<Item = (ConversationId, &Conversation)>> = match (customer, held) {
-        (Some(customer), _) => Box::new(state.conversations_of(customer)),
-        (None, Some(standing)) => Box::new(state.these_conversations(&standing.held)),
-        (None, None) => Box::new(state.conversations_after(after).map(|(id, one)| (*id, one))),
-    };
+    // Of what is open alone, however much was closed.
+    let found: Box<dyn Iterator<Item = (ConversationId, &Conversation)>> =
+        match (customer, &staff, request.state()) {
+            (Some(customer), _, _) => Box::new(state.conversations_of(customer)),
+            (None, Some(staff), _) => {
+                let held = state.standing(staff).into_iter();
+                Box::new(held.flat_map(|one| state.these_conversations(&one.held)))
+            }
+            (
+                None,
+                None,
+                wire::ConversationState::Offered | wire::ConversationState::InProgress,
+            ) => Box::new(in_order(state.held())),
+            (None, None, wire::ConversationState::Waiting) => Box::new(in_order(state.in_line())),
+            (
+                None,
+                None,
+                wire::ConversationState::Unspecified | wire::ConversationState::Closed,
+            ) => Box::new(state.conversations_after(after).map(|(id, one)| (*id, one))),
+        };
     let later = |id: &ConversationId| after.is_none_or(|after| *id > after);
     let mut found = found.filter(|(id, one)| later(id) && wanted(one));
     let conversations: Vec<_> = found
@@ -178,6 +203,14 @@ fn list(state: &State, caller: &Caller, body: &[u8]) -> Called {
     };
     let response = wire::ListConversationsResponse { conversations, next_page_token };
     Ok(Call::Read(serde_json::to_string(&response).unwrap_or_default()))
+}
+
+fn in_order<'a>(
+    found: impl Iterator<Item = (ConversationId, &'a Conversation)>,
+) -> impl Iterator<Item = (ConversationId, &'a Conversation)> {
+    let mut found: Vec<_> = found.collect();
+    found.sort_unstable_by_key(|(id, _)| *id);
+    found.into_iter()
 }
 
 fn list_staff(state: &State, caller: &Caller, body: &[u8]) -> Called {
@@ -266,4 +299,77 @@ pub(crate) fn draft(event: &ConversationEvent) -> Draft {
     };
     let encoded = routing::encode(&Event::Conversation(event.clone()));
     Draft { subject, kind: encoded.kind.into(), body: encoded.body, headers }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstem_domain::access::Scope;
+    use mainstem_domain::configuration::Configuration;
+    use mainstem_domain::routing::Routing;
+    use mainstem_domain::{At, Decider as _};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The staff of a store, of a brand's desk and of the central desk say to be there.
+    fn staffed() -> State {
+        let configuration: Configuration = serde_json::from_value(json!({
+            "brands": {"aurora": {"name": "Aurora"}},
+            "stores": {"s1": {"name": "One"}},
+            "desks": {
+                "aurora-desk": {"name": "Aurora", "brands": ["aurora"]},
+                "central": {"name": "Central"},
+            },
+            "staff": {
+                "a": {"name": "A", "store": "s1"},
+                "b": {"name": "B", "desk": "aurora-desk"},
+                "c": {"name": "C", "desk": "central"},
+            },
+        }))
+        .unwrap();
+        let scope = Scope { all: true, ..Scope::default() };
+        let caller = Caller { name: "desk/all".to_owned(), role: Role::Desk, scope };
+        let mut state = State::default();
+        for staff in ["a", "b", "c"] {
+            let staff = staff.parse().unwrap();
+            let wish = ConversationInput::Presence { staff, available: true, capacity: None };
+            let input = Input::Conversation { wish, caller: Box::new(caller.clone()) };
+            let at = At::default();
+            for event in Routing::decide(&state, &configuration, &input, at).events {
+                Routing::evolve(&mut state, &event, at);
+            }
+        }
+        state
+    }
+
+    fn read(state: &State, method: &str, scope: Scope, body: &Value) -> Value {
+        let caller = Caller { name: "desk/x".to_owned(), role: Role::Desk, scope };
+        match call(state, method, &caller, body.to_string().as_bytes()).unwrap().unwrap() {
+            Call::Read(answer) => serde_json::from_str(&answer).unwrap(),
+            Call::Look(_) | Call::Command(_) => panic!("{method} only reads"),
+        }
+    }
+
+    #[test]
+    fn a_caller_sees_the_staff_of_its_stores_and_of_the_desks_of_its_brands() {
+        let state = staffed();
+        let seen = |scope| {
+            let listed = read(&state, "ListStaff", scope, &json!({}));
+            let staff = listed["staff"].as_array().cloned().unwrap_or_default();
+            staff.iter().map(|one| one["staff"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let brands = [String::from("aurora").try_into().unwrap()].into();
+        assert_eq!(seen(Scope { brands, ..Scope::default() }), ["b"]);
+        let stores = [String::from("s1").try_into().unwrap()].into();
+        assert_eq!(seen(Scope { stores, ..Scope::default() }), ["a"]);
+        assert_eq!(seen(Scope { all: true, ..Scope::default() }), ["a", "b", "c"]);
+        assert_eq!(seen(Scope::default()), [""; 0]);
+    }
+
+    #[test]
+    fn nobody_has_what_somebody_unknown_has() {
+        let scope = Scope { all: true, ..Scope::default() };
+        let listed = read(&staffed(), "ListConversations", scope, &json!({"staff": "nobody"}));
+        assert_eq!(listed, json!({}));
+    }
 }

@@ -22,6 +22,7 @@ use mainstem_runtime::service::{Told, Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::RoutingMachine;
+use crate::conversations::reaches_place;
 use crate::queue::{HEARTBEAT, PAGE, event_of, no_broker};
 
 /// The method behind the pages, which no face offers.
@@ -140,17 +141,12 @@ impl Person {
         Self {
             staff: staff.clone(),
             place: member.and_then(|member| Place::of(directory, member)),
-            brands: member.map(|member| member.brands.clone()).unwrap_or_default(),
+            brands: member.map(|one| directory.brands_of(one).clone()).unwrap_or_default(),
         }
     }
 
     fn is_reached(&self, caller: &Caller) -> bool {
-        let store = match &self.place {
-            Some(Place::Store(store)) => Some(store),
-            Some(Place::Desk(_) | Place::Central) | None => None,
-        };
-        caller.reaches(store, None, None)
-            || self.brands.iter().any(|brand| caller.reaches(None, None, Some(brand)))
+        reaches_place(caller, self.place.as_ref(), &self.brands)
     }
 }
 
@@ -337,11 +333,7 @@ pub(crate) fn list(state: &State, caller: &Caller, body: &[u8]) -> Result<Call<I
             let standing = state.standing(staff).into_iter();
             standing.flat_map(|one| state.these_conversations(&one.held)).collect()
         }
-        Lens::Place { .. } | Lens::All => {
-            let held = state.staff_after(None);
-            let held = held.flat_map(|(_, one)| state.these_conversations(&one.held));
-            held.chain(state.in_line()).collect()
-        }
+        Lens::Place { .. } | Lens::All => state.held().chain(state.in_line()).collect(),
     };
     open.retain(|(id, one)| {
         conversation_key(id.as_str()) > after && lens.shows(caller, &Concern::now(state, one))

@@ -13,7 +13,7 @@ mod lint_staff;
 mod lint_units;
 mod staff;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -177,14 +177,21 @@ impl Configuration {
         self.units.iter().find(|(_, unit)| unit.queues.contains(queue))
     }
 
-    /// Whether a member of staff is in a caller's scope: by the store, or by a brand that the person or
-    /// the person's desk speaks for. Whoever works at the central desk is in the scope of all.
+    /// Whether a member of staff is in a caller's scope: by the store, or by a brand that the person
+    /// speaks for. Whoever works at the central desk is in the scope of all.
     #[must_use]
     pub fn is_among(&self, member: &StaffMember, caller: &Caller) -> bool {
-        let desk = member.desk.as_ref().and_then(|desk| self.desks.get(desk));
-        let mut brands = member.brands.iter().chain(desk.into_iter().flat_map(|desk| &desk.brands));
         caller.reaches(member.store.as_ref(), None, None)
-            || brands.any(|brand| caller.reaches(None, None, Some(brand)))
+            || self.brands_of(member).iter().any(|brand| caller.reaches(None, None, Some(brand)))
+    }
+
+    /// The brands that a member of staff speaks for: the person's own, else those of the desk; empty:
+    /// all of the store, or of the central desk.
+    #[must_use]
+    pub fn brands_of<'a>(&'a self, member: &'a StaffMember) -> &'a BTreeSet<BrandId> {
+        let desk = member.desk.as_ref().and_then(|desk| self.desks.get(desk));
+        let of_desk = desk.filter(|_| member.brands.is_empty()).map(|desk| &desk.brands);
+        of_desk.unwrap_or(&member.brands)
     }
 
     /// The desks that speak for a brand, or without one the central desks.

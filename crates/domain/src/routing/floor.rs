@@ -28,7 +28,7 @@ pub struct Post {
     pub capacity: u32,
     /// Where the person works.
     pub place: Option<Place>,
-    /// The brands that the person speaks for; empty: all of the place.
+    /// The brands that the person speaks for, by the person or the desk; empty: all of the place.
     pub brands: BTreeSet<BrandId>,
     /// It is the person's shift.
     pub on_shift: bool,
@@ -109,7 +109,7 @@ impl Post {
             own_capacity,
             capacity: own_capacity.unwrap_or(member.capacity),
             place,
-            brands: member.brands.clone(),
+            brands: configuration.brands_of(member).clone(),
             on_shift,
             until: until.filter(|_| available),
         }

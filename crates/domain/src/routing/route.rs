@@ -19,7 +19,8 @@ pub(super) fn route(
     reachable: bool,
     at: At,
 ) -> Vec<Event> {
-    let carrier = Carrier::of_event(event);
+    // Hashed for what hangs on it alone: most events leave nothing that does.
+    let carrier = || Carrier::of_event(event);
     let brand = brand(state, configuration, customer, event);
     let binding = state.binding(customer, brand.as_ref());
     let known = state.floor.find(customer, &event.channel, brand.as_ref());
@@ -35,7 +36,7 @@ pub(super) fn route(
     };
     let rule = configuration.rule_for(&facts);
     let mut events: Vec<_> = purchase(state, customer, event, at).into_iter().collect();
-    let mut about = None;
+    let (mut about, mut opened) = (None, false);
     if let Some((rule, open)) = rule.and_then(|rule| Some((rule, rule.open.as_ref()?))) {
         let case = Case {
             customer,
@@ -46,7 +47,7 @@ pub(super) fn route(
             priority: open.priority,
             opener: Opener::Event { rule: rule.name.clone(), event: event.id.clone() },
             details: Details::default(),
-            carrier,
+            carrier: carrier(),
             opened_at: at,
             queued_at: at,
             queued_times: 1,
@@ -57,7 +58,7 @@ pub(super) fn route(
         about = state.same(&Key::of(&case), at);
         if about.is_none() {
             let id = new_id(state, &format!("{}/{}", event.channel, event.id));
-            about = Some(id);
+            (about, opened) = (Some(id), true);
             events.push(Event::Opened { id, case: case.clone() });
             events.push(Event::Queued { id, case });
         }
@@ -70,9 +71,10 @@ pub(super) fn route(
         events.extend(talk::settled(state, configuration, closed, at).1);
     }
     let heard = talk::hear(state, configuration, whose, known, event, rule, at);
-    // In the middle of a conversation nobody is told again that somebody will answer.
+    // In the middle of a conversation nobody is told again that somebody will answer, but of a new case
+    // everybody is told.
     let goes_on = heard.as_ref().is_some_and(|heard| !heard.begins);
-    let said = rule.filter(|rule| rule.targets.is_empty() || !goes_on);
+    let said = rule.filter(|rule| rule.targets.is_empty() || !goes_on || opened);
     events.extend(heard.map(|heard| Event::Conversation(heard.event)));
     let mut templates: Vec<_> = said.and_then(|rule| rule.reply.clone()).into_iter().collect();
     // Shown by reply alone: a push that only says where else to go would be a disturbance.
@@ -90,7 +92,7 @@ pub(super) fn route(
             case: about,
             reply,
             mode: event.mode,
-            carrier,
+            carrier: carrier(),
             staff: None,
         }));
     }

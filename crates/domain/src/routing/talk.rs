@@ -421,6 +421,11 @@ impl State {
         ids.into_iter().filter_map(|id| Some((*id, self.floor.get(*id)?)))
     }
 
+    /// The conversations that somebody has or is asked about, those of one person after the other.
+    pub fn held(&self) -> impl Iterator<Item = (ConversationId, &Conversation)> {
+        self.staff_after(None).flat_map(|(_, one)| self.these_conversations(&one.held))
+    }
+
     /// The conversations that wait in line.
     pub fn in_line(&self) -> impl Iterator<Item = (ConversationId, &Conversation)> {
         self.floor.in_line().filter_map(|id| Some((id, self.floor.get(id)?)))

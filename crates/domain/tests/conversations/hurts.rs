@@ -209,6 +209,21 @@ fn what_a_rule_answers_leaves_no_right_for_the_conversation() {
 }
 
 #[test]
+fn a_case_that_opens_in_the_middle_of_a_conversation_is_told_once() {
+    let tap =
+        |menu| Op::Say { customer: 0, menu: Some(menu), brand: None, store: false, token: false };
+    let mut world = after(&[tap(0)]);
+    let told = |world: &mut World, menu| {
+        let events = world.run(&tap(menu)).unwrap().events;
+        events.iter().any(|event| matches!(event, Event::MessageRequested(_)))
+    };
+    assert!(!told(&mut world, 0), "somebody will answer: that was said");
+    assert!(told(&mut world, 4), "the number of the case was not");
+    assert!(!told(&mut world, 4), "the same wish again is the same case");
+    assert_eq!(world.known.len(), 1);
+}
+
+#[test]
 fn the_record_says_who_was_passed_over_and_why() {
     let mut world = after(&[there(A1), away(A2), there(B1)]);
     let decision = world.run(&tap(0)).unwrap();

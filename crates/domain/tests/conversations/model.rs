@@ -451,12 +451,12 @@ impl Model {
                 && self.spare(staff) > 0
                 && !passed
                 && person.member.as_ref().is_some_and(|member| {
+                    let desk = member.desk.as_ref().and_then(|desk| config.desks.get(desk));
+                    let of_desk = desk.map(|desk| desk.brands.clone()).unwrap_or_default();
+                    let own = if member.brands.is_empty() { &of_desk } else { &member.brands };
                     works(member)
-                        && (member.brands.is_empty()
-                            || chat
-                                .brand
-                                .as_ref()
-                                .is_none_or(|brand| member.brands.contains(brand)))
+                        && (own.is_empty()
+                            || chat.brand.as_ref().is_none_or(|brand| own.contains(brand)))
                 })
         });
         let mut free: Vec<_> = free.map(|(staff, _)| staff).collect();

@@ -162,7 +162,10 @@ pub(crate) fn configuration(which: usize) -> Configuration {
              "targets": ["store_on_shift 60s", "central_desk 90s"]},
             {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
             {"name": "r3", "when": "event.menu == 'm3'", "close": true},
+            {"name": "r4", "when": "event.menu == 'm4'", "reply": "hello",
+             "open": {"queue": "repair"}, "targets": ["central_desk"]},
         ],
+        "queues": {"repair": {"name": "Repair"}},
         "templates": {"hello": {"house": "hello"}},
     });
     if which == 1 {
