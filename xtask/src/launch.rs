@@ -1,7 +1,7 @@
 //! Tasks that build part of the workspace and run it against the pinned nats-server.
 
 use crate::workspace::Workspace;
-use crate::{nats_cli, nats_server, process};
+use crate::{line_clients, nats_cli, nats_server, process};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
@@ -84,6 +84,9 @@ impl Test {
         test.args(["test", "--workspace"]).env(nats_server::VARIABLE, server);
         if let Some(cli) = nats_cli::present(workspace) {
             test.env(nats_cli::VARIABLE, cli);
+        }
+        if let Some(clients) = line_clients::present(workspace) {
+            test.env(line_clients::VARIABLE, clients);
         }
         let numbers = [
             ("MAINSTEM_SEEDS", self.seeds),

@@ -6,6 +6,7 @@
 mod ci;
 mod flow;
 mod launch;
+mod line_clients;
 mod nats_cli;
 mod nats_server;
 mod process;
@@ -47,6 +48,8 @@ enum Task {
     NatsServer,
     /// Print the path of the pinned `nats` command line, building it when it is missing
     NatsCli,
+    /// Print the folder of the pinned official LINE clients, installing them when they are missing
+    LineClients,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,10 @@ fn run(task: Task) -> Result<()> {
         }
         Task::NatsCli => {
             println!("{}", nats_cli::find(&workspace)?.display());
+            Ok(())
+        }
+        Task::LineClients => {
+            println!("{}", line_clients::find(&workspace)?.display());
             Ok(())
         }
     }

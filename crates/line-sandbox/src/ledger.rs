@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mainstem_domain::ChannelId;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What every user saw and how it came about, and what every account's webhook took.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -29,7 +31,7 @@ pub struct Ledger {
 /// Counts of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Accepted, by reply or push.
+    /// Accepted, by any call that sends.
     pub accepted: u64,
     /// Of these, by reply.
     pub replies: u64,
@@ -39,12 +41,23 @@ pub struct Totals {
     pub pushes_without_key: u64,
     /// Pushes that were accepted and that nobody saw: to one who blocked the account, or a stranger.
     pub undelivered: u64,
+    /// Of the accepted, by multicast.
+    pub multicasts: u64,
+    /// Of the accepted, by narrowcast or broadcast.
+    pub broadcasts: u64,
     /// Accepted, and answered 500 or not readably nevertheless.
     pub answers_lost: u64,
     /// Answered 409: accepted before under the same retry key.
     pub repeated: u64,
+    /// Of these, under a key that another body had been accepted with: a message that nobody sees,
+    /// and whose sender takes it for sent.
+    pub keys_reused: u64,
     /// Answered otherwise, and not stored.
     pub refused: u64,
+    /// Of these, 429 for too many calls.
+    pub rate_limited: u64,
+    /// Of these, 429 for the month's quota.
+    pub over_quota: u64,
 }
 
 /// One call that was accepted: its user saw it.
@@ -60,7 +73,9 @@ pub struct Seen {
     pub way: Way,
     /// What it said; of a message that is no text, its kind and its parts in brackets.
     pub texts: Vec<String>,
-    /// The retry key of a push.
+    /// The messages as they were sent.
+    pub messages: Arc<Vec<Value>>,
+    /// The retry key of a call that takes one.
     pub retry_key: Option<String>,
     /// The token of a reply.
     pub reply_token: Option<String>,
@@ -80,6 +95,12 @@ pub enum Way {
     Reply,
     /// On the account's own.
     Push,
+    /// With up to 500 others.
+    Multicast,
+    /// With all others who fit.
+    Narrowcast,
+    /// With all friends.
+    Broadcast,
 }
 
 /// One channel's webhooks.
@@ -97,17 +118,33 @@ pub struct Relayed {
     pub strange: u64,
 }
 
+/// What one person saw, on all accounts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SeenByUser {
+    /// Each call that the person saw, in order.
+    pub messages: Vec<Seen>,
+    /// As in the [`Ledger`], of this person.
+    pub doubled: u64,
+    /// As in the [`Ledger`], of this person.
+    pub doubled_by_trace: u64,
+    /// How often the person saw each text: "exactly once" is 1.
+    pub times: BTreeMap<String, u64>,
+}
+
+impl SeenByUser {
+    pub(crate) fn of(messages: Vec<Seen>) -> Self {
+        let (doubled, doubled_by_trace) = doubled(&messages);
+        let mut times = BTreeMap::new();
+        for text in messages.iter().flat_map(|seen| &seen.texts) {
+            *times.entry(text.clone()).or_default() += 1;
+        }
+        Self { messages, doubled, doubled_by_trace, times }
+    }
+}
+
 impl Ledger {
     pub(crate) fn of(messages: Vec<Seen>, counts: &BTreeMap<ChannelId, Totals>) -> Self {
-        let (mut keys, mut traces) = (BTreeSet::new(), BTreeSet::new());
-        let (mut doubled, mut doubled_by_trace) = (0, 0);
-        for seen in &messages {
-            let key = seen.retry_key.as_ref().or(seen.reply_token.as_ref());
-            doubled += u64::from(key.is_some_and(|key| !keys.insert((&seen.user, key))));
-            let trace = seen.traceparent.as_ref();
-            doubled_by_trace +=
-                u64::from(trace.is_some_and(|trace| !traces.insert((&seen.user, trace))));
-        }
+        let (doubled, doubled_by_trace) = doubled(&messages);
         let totals = counts.values().fold(Totals::default(), Totals::and);
         let channels = counts.clone();
         Self { totals, doubled, doubled_by_trace, channels, messages, ..Self::default() }
@@ -128,9 +165,28 @@ impl Totals {
             pushes: self.pushes + other.pushes,
             pushes_without_key: self.pushes_without_key + other.pushes_without_key,
             undelivered: self.undelivered + other.undelivered,
+            multicasts: self.multicasts + other.multicasts,
+            broadcasts: self.broadcasts + other.broadcasts,
             answers_lost: self.answers_lost + other.answers_lost,
             repeated: self.repeated + other.repeated,
+            keys_reused: self.keys_reused + other.keys_reused,
             refused: self.refused + other.refused,
+            rate_limited: self.rate_limited + other.rate_limited,
+            over_quota: self.over_quota + other.over_quota,
         }
     }
+}
+
+/// How many messages repeat one with the same key, and how many one with the same trace.
+fn doubled(messages: &[Seen]) -> (u64, u64) {
+    let (mut keys, mut traces) = (BTreeSet::new(), BTreeSet::new());
+    let (mut doubled, mut doubled_by_trace) = (0, 0);
+    for seen in messages {
+        let key = seen.retry_key.as_ref().or(seen.reply_token.as_ref());
+        doubled += u64::from(key.is_some_and(|key| !keys.insert((&seen.user, key))));
+        let trace = seen.traceparent.as_ref();
+        doubled_by_trace +=
+            u64::from(trace.is_some_and(|trace| !traces.insert((&seen.user, trace))));
+    }
+    (doubled, doubled_by_trace)
 }

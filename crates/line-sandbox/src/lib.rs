@@ -1,24 +1,25 @@
 //! A stand-in for LINE's platform: for the demo, tests and benches, because load tests against
 //! LINE itself are prohibited.
 //!
-//! It answers reply and push as LINE does ([`Platform`]), keeps a [`Ledger`] of what each user saw,
-//! shows each chat as a page, plays a seeded day of webhooks ([`PlayRequest`]), and stands in for
-//! the system that still answers a shadow channel (`/sandbox/incumbent/{channel}`).
+//! It answers LINE's calls as LINE does ([`Platform`]) and refuses what LINE refuses ([`check`]), lets
+//! things go wrong by a plan ([`Faults`]), keeps a [`Ledger`] of what each user saw, plays a seeded day
+//! of webhooks ([`PlayRequest`]) or what one person does ([`Act`]), shows each chat on a page at `/`,
+//! and stands in for the system that still answers a shadow channel (`/sandbox/incumbent/{channel}`).
 //!
-//! Not here yet: token issue, rate limits and the monthly quota, multicast, narrowcast and
-//! broadcast, profiles, rich menus, slow bodies.
+//! Not here: rich menus, audiences, coupons and insight, which nothing of Mainstem calls.
 //!
 //! Invariant: what a user saw is told by the ledger alone, and a lost answer is in it.
 
-mod chat;
+mod accounts;
+pub mod check;
+mod clock;
+mod endpoint;
+mod faults;
 mod http;
 mod ledger;
-mod message;
-mod people;
-mod plan;
 mod platform;
-mod player;
-mod talk;
+mod scan;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -27,18 +28,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mainstem_domain::At;
+use mainstem_domain::{At, ChannelId};
 use mainstem_line::Channels;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use accounts::{Figures, Latencies, MenuTab, Settings};
+pub use endpoint::Endpoint;
+pub use faults::{Fault, FaultRule, Faults, Lost, PlanError};
 pub use http::router;
-pub use ledger::{Ledger, Relayed, Seen, Totals, Way};
-pub use plan::PlayRequest;
-pub use platform::{Answer, Faults, Platform, SendCall};
-pub use player::{DeliverRequest, PlayError, Progress};
+pub use ledger::{Ledger, Relayed, Seen, SeenByUser, Totals, Way};
+pub use platform::{Author, ChatLine, Entry, Friendship, Person, Platform};
+pub use webhooks::{
+    Act, ActError, ActRequest, Acted, DeliverRequest, PlayError, PlayRequest, Progress,
+};
 
-use webhooks::Webhooks;
+use clock::Clock;
+use webhooks::Record;
 
 /// LINE gives up on a webhook after this.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,16 +53,25 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The platform, its accounts, and who plays on it.
 pub struct Sandbox {
     channels: Channels,
-    now: Arc<dyn Fn() -> At + Send + Sync>,
-    real: Arc<dyn Fn(Duration) -> Duration + Send + Sync>,
+    clock: Clock,
     platform: Mutex<Platform>,
-    webhooks: Mutex<Webhooks>,
+    record: Mutex<Record>,
     progress: Mutex<Progress>,
+    /// Where webhooks of accounts without an address of their own go.
+    webhook_base: Mutex<Option<String>>,
+    acts: Mutex<u64>,
+    /// Says that a chat has changed.
+    changed: watch::Sender<()>,
+    /// Nobody waits for anything any more.
+    stopping: CancellationToken,
     http: reqwest::Client,
 }
 
 impl Sandbox {
     /// Empty: nobody has seen anything.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be built.
     pub fn new(
         channels: Channels,
         faults: Faults,
@@ -70,11 +86,14 @@ impl Sandbox {
         let platform = Mutex::new(Platform::new(faults, &channels));
         Ok(Self {
             channels,
-            now,
-            real: Arc::new(|span| span),
+            clock: Clock::new(now, Arc::new(|span| span)),
             platform,
-            webhooks: Mutex::default(),
+            record: Mutex::default(),
             progress: Mutex::default(),
+            webhook_base: Mutex::default(),
+            acts: Mutex::default(),
+            changed: watch::Sender::new(()),
+            stopping: CancellationToken::new(),
             http,
         })
     }
@@ -82,35 +101,90 @@ impl Sandbox {
     /// With a clock that runs faster: `real` says how long a span of its time really takes.
     #[must_use]
     pub fn with_speed(self, real: Arc<dyn Fn(Duration) -> Duration + Send + Sync>) -> Self {
-        Self { real, ..self }
+        Self { clock: self.clock.with_speed(real), ..self }
+    }
+
+    /// What time it is here.
+    pub fn now(&self) -> At {
+        self.clock.now()
+    }
+
+    /// Sets the clock; it goes on from there.
+    pub fn set_clock(&self, at: At) {
+        self.clock.set(at);
+    }
+
+    /// It is so much later at once.
+    pub fn advance_clock(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    /// Where webhooks go, of accounts that have no address of their own: ingress, e.g.
+    /// `http://127.0.0.1:7700`.
+    pub fn set_webhook_base(&self, base: &str) {
+        *locked(&self.webhook_base) = Some(base.trim_end_matches('/').to_owned());
     }
 
     /// What every user saw until now, and what every webhook took.
     pub fn ledger(&self) -> Ledger {
         let mut ledger = self.platform().ledger();
-        self.webhooks().tell(&mut ledger);
+        self.record().tell(&mut ledger);
         ledger
-    }
-
-    fn webhooks(&self) -> MutexGuard<'_, Webhooks> {
-        self.webhooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The platform, for as long as nobody else needs it.
     pub fn platform(&self) -> MutexGuard<'_, Platform> {
-        // No call leaves it half changed, so a poisoned lock is as good as any.
-        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.platform)
+    }
+
+    fn channel(&self, id: &ChannelId) -> Option<&mainstem_line::Channel> {
+        self.channels.get(id)
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        locked(&self.record)
+    }
+
+    fn webhook_base(&self) -> Option<String> {
+        locked(&self.webhook_base).clone()
+    }
+
+    fn next_act(&self) -> u64 {
+        let mut acts = locked(&self.acts);
+        *acts += 1;
+        *acts
+    }
+
+    async fn wait_until(&self, at: At) {
+        self.clock.wait_until(at).await;
+    }
+
+    fn tell_change(&self) {
+        self.changed.send_replace(());
     }
 }
 
+/// No call leaves what is inside half changed, so a poisoned lock is as good as any.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Serves until `shutdown`.
+///
+/// # Errors
+/// The listener fails.
 pub async fn run(
     sandbox: Arc<Sandbox>,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    axum::serve(listener, router(sandbox))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
+    let stopping = sandbox.stopping.clone();
+    let routes = router(sandbox).into_make_service_with_connect_info::<http::Connection>();
+    axum::serve(http::Listener::new(listener), routes)
+        .with_graceful_shutdown(async move {
+            shutdown.cancelled().await;
+            stopping.cancel();
+        })
         .await
         .context("serving the stand-in of LINE")
 }

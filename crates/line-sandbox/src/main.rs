@@ -44,24 +44,15 @@ struct Serve {
     /// Mainstem's configuration file, for the clock that all processes share.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Of 100 accepted calls so many are answered 500 although the user sees the message.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
-    answer_lost_percent: u8,
-    /// Of 100 accepted calls so many are answered 200 with a body that is no JSON.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
-    malformed_percent: u8,
-    /// Of 100 calls so many are answered 500 and nothing is stored.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
-    failed_percent: u8,
-    /// Each call is answered so many milliseconds late at least.
-    #[arg(long, default_value_t = 0)]
-    least_latency_ms: u16,
-    /// And so many at most.
-    #[arg(long, default_value_t = 0)]
-    most_latency_ms: u16,
-    /// Seeds what goes wrong on purpose.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// A plan of what goes wrong on purpose (TOML); also set at PUT /sandbox/faults.
+    #[arg(long)]
+    faults: Option<PathBuf>,
+    /// Seeds what goes wrong on purpose, in place of the plan's own seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where webhooks go: ingress, e.g. http://127.0.0.1:7700. A played day says it itself.
+    #[arg(long)]
+    webhooks: Option<String>,
 }
 
 #[tokio::main]
@@ -76,17 +67,17 @@ async fn main() -> anyhow::Result<()> {
     let channels = std::fs::read_to_string(&serve.channels)
         .with_context(|| format!("cannot read {}", serve.channels.display()))?;
     let channels = Channels::parse(&channels)?;
-    let faults = Faults {
-        seed: serve.seed,
-        answer_lost_percent: serve.answer_lost_percent,
-        malformed_percent: serve.malformed_percent,
-        failed_percent: serve.failed_percent,
-        least_latency_ms: serve.least_latency_ms,
-        most_latency_ms: serve.most_latency_ms,
+    let mut faults = match &serve.faults {
+        Some(file) => plan(file)?,
+        None => Faults::default(),
     };
+    faults.seed = serve.seed.unwrap_or(faults.seed);
     let speed = clock.clone();
     let sandbox = Sandbox::new(channels, faults, Arc::new(move || clock.now()))?
         .with_speed(Arc::new(move |span| speed.real_duration(span)));
+    if let Some(base) = &serve.webhooks {
+        sandbox.set_webhook_base(base);
+    }
     let sandbox = Arc::new(sandbox);
 
     let listener = TcpListener::bind(serve.listen)
@@ -101,6 +92,12 @@ async fn main() -> anyhow::Result<()> {
     let lifecycle = Lifecycle::new(config.engine.drain);
     lifecycle.spawn("line-sandbox", run(sandbox, listener, lifecycle.stopping()));
     lifecycle.run_until(signals).await
+}
+
+fn plan(file: &Path) -> anyhow::Result<Faults> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("--faults: cannot read {}", file.display()))?;
+    Faults::parse(&text).with_context(|| format!("--faults: {}", file.display()))
 }
 
 /// Whoever waits for the file never reads half of it.

@@ -22,6 +22,8 @@ pub struct Channel {
     pub provider: String,
     /// The account's own user id, which stands in each of its webhooks.
     pub destination: String,
+    /// LINE's own number of the channel, which asks for access tokens together with the secret.
+    pub channel_id: Option<String>,
     /// Signs the webhooks.
     pub secret: SecretString,
     /// The secret before it was reissued. LINE kills the old one at once, but a webhook signed
@@ -237,7 +239,7 @@ mapping = "shop.yaml"
         assert_eq!(
             error(&FILE.replace("access_token =", "store =")),
             "channels file, line 7: unknown field `store`, expected one of `provider`, \
-             `destination`, `secret`, `previous_secret`, `access_token`"
+             `destination`, `channel_id`, `secret`, `previous_secret`, `access_token`"
         );
         assert!(error(&FILE.replace("mapping =", "brand =")).contains("unknown field `brand`"));
         assert!(error(&FILE.replace("secret = \"new\"", "")).contains("missing field `secret`"));

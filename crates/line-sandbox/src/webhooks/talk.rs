@@ -123,7 +123,7 @@ fn message(message: &Value) -> Value {
     json!({"type": "message", "message": message})
 }
 
-fn digits(draws: &mut ChaCha8Rng) -> String {
+pub(crate) fn digits(draws: &mut ChaCha8Rng) -> String {
     characters(draws, b"0123456789", 18)
 }
 

@@ -9,7 +9,7 @@ use crate::ledger::Relayed;
 
 /// Webhooks are told apart by their signatures: other bytes have another one.
 #[derive(Debug, Default)]
-pub(crate) struct Webhooks {
+pub(crate) struct Record {
     events: BTreeMap<ChannelId, BTreeMap<String, u64>>,
     /// By signature, whether it was answered 2xx.
     sent: BTreeMap<ChannelId, BTreeMap<String, bool>>,
@@ -23,7 +23,7 @@ struct Incumbent {
     strange: u64,
 }
 
-impl Webhooks {
+impl Record {
     /// A webhook is on its way.
     pub(crate) fn sends(&mut self, channel: &ChannelId, signature: &str) {
         let sent = self.sent.entry(channel.clone()).or_default();

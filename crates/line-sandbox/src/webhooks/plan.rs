@@ -10,7 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::talk::{self, Language, characters, ulid};
+use super::strange::strange;
+use super::style::{self, Style};
+use super::talk::{self, Language, characters, ulid};
 
 /// Which day to play. The same seed and numbers give the same events with the same ids, so playing
 /// a day twice is a day of duplicates.
@@ -40,6 +42,13 @@ pub struct PlayRequest {
     /// The brands that can be chosen at the entry.
     #[serde(default)]
     pub brands: Vec<String>,
+    /// Of 100 events so many are of a kind that few receivers were tried with, and of 100 deliveries
+    /// so many are written in another way, are large, or are empty.
+    #[serde(default)]
+    pub strange_percent: u8,
+    /// Of 100 deliveries so many change places with the next of the same channel.
+    #[serde(default)]
+    pub reorder_percent: u8,
 }
 
 fn events() -> usize {
@@ -66,6 +75,9 @@ pub(crate) struct Delivery {
     pub(crate) again: Again,
     /// When it is sent, counted from the start of the day.
     pub(crate) due: Duration,
+    style: Style,
+    /// Seeds the style.
+    seed: u64,
 }
 
 /// Whether a delivery that was taken comes a second time.
@@ -90,6 +102,7 @@ pub(crate) struct Event {
 
 impl Delivery {
     /// The body; everything happens at `at`.
+    /// What it tells differs from time to time in `isRedelivery` alone.
     pub(crate) fn body(&self, destination: &str, at: At, is_redelivery: bool) -> String {
         let events = self.events.iter().map(|event| {
             let mut json = json!({
@@ -104,10 +117,12 @@ impl Delivery {
                     json.insert("replyToken".to_owned(), event.reply_token.clone().into());
                 }
                 json.extend(what.clone());
+                json.retain(|_, value| !value.is_null());
             }
             json
         });
-        json!({"destination": destination, "events": events.collect::<Vec<_>>()}).to_string()
+        let body = json!({"destination": destination, "events": events.collect::<Vec<_>>()});
+        style::write(&body, self.style, self.seed)
     }
 }
 
@@ -118,6 +133,8 @@ struct Friend {
     language: Language,
     follows: bool,
     blocked: bool,
+    /// The last message that the person sent.
+    said: Option<String>,
 }
 
 /// Plans the day. Nothing happens where there is no channel.
@@ -131,7 +148,11 @@ pub(crate) fn plan(request: &PlayRequest, channels: &Channels) -> Vec<Lane> {
         let Some(friend) = friends.get_mut(draws.random_range(0..count)) else { break };
         let at_entry = request.entry.as_ref() == Some(channels[friend.lane].0);
         let brand = request.brands.choose(&mut draws).filter(|_| at_entry);
-        let what = next(&mut draws, friend, brand.map(String::as_str));
+        let what = if friend.follows && happens(&mut draws, request.strange_percent) {
+            strange(&mut draws, &friend.user, friend.said.as_deref())
+        } else {
+            next(&mut draws, friend, brand.map(String::as_str))
+        };
         let reply_token = characters(&mut draws, b"0123456789abcdef", 32);
         let gives_token = what["type"] != "unfollow";
         lanes[friend.lane].push(Event {
@@ -143,10 +164,27 @@ pub(crate) fn plan(request: &PlayRequest, channels: &Channels) -> Vec<Lane> {
         });
     }
     let lanes = channels.into_iter().zip(lanes).map(|((channel, _), events)| {
-        let deliveries = deliveries(&mut draws, events, request.redeliver_percent);
+        let mut deliveries = deliveries(&mut draws, events, request);
+        for first in 1..deliveries.len() {
+            if happens(&mut draws, request.reorder_percent) {
+                change_places(&mut deliveries, first - 1);
+            }
+        }
         Lane { channel: channel.clone(), deliveries }
     });
     lanes.collect()
+}
+
+/// Draws nothing where it never happens, so that a day without it stays the day that it was.
+fn happens(draws: &mut ChaCha8Rng, percent: u8) -> bool {
+    percent > 0 && draws.random_range(0..100) < percent
+}
+
+/// The later one comes first, at the time of the earlier.
+fn change_places(deliveries: &mut [Delivery], first: usize) {
+    deliveries.swap(first, first + 1);
+    let (earlier, later) = (deliveries[first + 1].due, deliveries[first].due);
+    (deliveries[first].due, deliveries[first + 1].due) = (earlier, later);
 }
 
 /// When the event of that number happens, if all happen evenly.
@@ -163,6 +201,9 @@ fn next(draws: &mut ChaCha8Rng, friend: &mut Friend, brand: Option<&str>) -> Val
         return talk::follow(friend.blocked);
     }
     let what = talk::act(draws, friend.language, brand);
+    if let Some(id) = what.pointer("/message/id").and_then(Value::as_str) {
+        friend.said = Some(id.to_owned());
+    }
     if what["type"] == "unfollow" {
         (friend.follows, friend.blocked) = (false, true);
     }
@@ -183,7 +224,14 @@ fn friends(
         let user = format!("U{}", characters(draws, b"0123456789abcdef", 32));
         let chinese = draws.random_ratio(7, 10);
         let language = if chinese { Language::Chinese } else { Language::English };
-        let friend = |lane, user| Friend { lane, user, language, follows: false, blocked: false };
+        let friend = |lane, user| Friend {
+            lane,
+            user,
+            language,
+            follows: false,
+            blocked: false,
+            said: None,
+        };
         if draws.random_ratio(1, 4) {
             let second = draws.random_range(0..channels.len());
             if second != first {
@@ -199,19 +247,36 @@ fn friends(
     friends
 }
 
-fn deliveries(draws: &mut ChaCha8Rng, events: Vec<Event>, redeliver_percent: u8) -> Vec<Delivery> {
+fn deliveries(
+    draws: &mut ChaCha8Rng,
+    events: Vec<Event>,
+    request: &PlayRequest,
+) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     let mut events = events.into_iter().peekable();
     while events.peek().is_some() {
-        let size = draws.random_range(1..=4);
-        let again = match draws.random_range(0..100) < redeliver_percent {
+        let strange = happens(draws, request.strange_percent);
+        let size = if strange {
+            // Now and then none at all, and now and then those of many people.
+            [0, 1, 4, 100][draws.random_range(0..4)]
+        } else {
+            draws.random_range(1..=4)
+        };
+        let again = match draws.random_range(0..100) < request.redeliver_percent {
             false => Again::Never,
             true if draws.random() => Again::Redelivered,
             true => Again::Duplicated,
         };
+        let due = events.peek().map_or(Duration::ZERO, |next| next.due);
         let events: Vec<_> = events.by_ref().take(size).collect();
-        let due = events.iter().map(|event| event.due).max().unwrap_or_default();
-        deliveries.push(Delivery { events, again, due });
+        let due = events.iter().map(|event| event.due).max().unwrap_or(due);
+        let (style, seed) = if strange {
+            let styles = [Style::Spaced, Style::Shuffled, Style::Escaped];
+            (styles[draws.random_range(0..3)], draws.random())
+        } else {
+            (Style::Compact, 0)
+        };
+        deliveries.push(Delivery { events, again, due, style, seed });
     }
     deliveries
 }
@@ -326,6 +391,39 @@ mod tests {
         };
         assert!(!taps(true).is_empty() && taps(true).iter().all(|brand| *brand));
         assert!(!taps(false).is_empty() && !taps(false).iter().any(|brand| *brand));
+    }
+
+    #[test]
+    fn a_strange_day_holds_what_few_were_tried_with() {
+        let request = PlayRequest {
+            events: 3_000,
+            strange_percent: 30,
+            reorder_percent: 20,
+            ..request(7)
+        };
+        let lanes = plan(&request, &channels());
+        let all: Vec<_> = lanes.iter().flat_map(|lane| &lane.deliveries).collect();
+        assert!(all.iter().any(|delivery| delivery.events.is_empty()));
+        assert!(all.iter().any(|delivery| delivery.events.len() == 100));
+        let bodies: Vec<_> =
+            all.iter().map(|one| one.body("a", At::from_millis(1), false)).collect();
+        let text = bodies.concat();
+        for word in [
+            "standby", "observing", "hologram", "scent", "satellite", "unsend", "messageEdited",
+            "groupId", "accountLink", "\\ud842", "an old payload", "botSuspended",
+        ] {
+            assert!(text.contains(word), "{word}");
+        }
+        // Whatever it is, each body is a webhook, and each event one by itself.
+        for body in &bodies {
+            let webhook = mainstem_line::Webhook::parse(body.as_bytes()).unwrap();
+            assert!(webhook.events.into_iter().all(|raw| mainstem_line::LineEvent::parse(raw).is_ok()));
+        }
+        let again = all[0].body("a", At::from_millis(1), true);
+        assert_eq!(again.len() + all[0].events.len(), bodies[0].len(), "true is shorter by one");
+        for lane in &lanes {
+            assert!(lane.deliveries.is_sorted_by_key(|delivery| delivery.due));
+        }
     }
 
     #[test]

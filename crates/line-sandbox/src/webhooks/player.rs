@@ -2,14 +2,13 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use mainstem_domain::{At, ChannelId};
-use mainstem_line::{Channel, LineEvent, Webhook, signature};
-use secrecy::ExposeSecret as _;
+use mainstem_domain::ChannelId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use super::plan::{Again, Delivery, PlayRequest, plan};
+use super::post::{is_taken, url};
 use crate::Sandbox;
-use crate::plan::{Again, Delivery, PlayRequest, plan};
 
 /// How often a delivery is tried before it is given up; LINE does not say how often it does.
 const ATTEMPTS: u32 = 6;
@@ -47,18 +46,6 @@ pub struct Progress {
     pub events_repeated: u64,
 }
 
-/// One body that somebody else wrote, sent byte for byte and signed for a channel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeliverRequest {
-    /// Where ingress is, e.g. `http://127.0.0.1:7700`.
-    pub webhook_base: String,
-    /// Whose webhook it is; its `destination` stands in the body.
-    pub channel: ChannelId,
-    /// The body.
-    pub body: String,
-}
-
 /// Why a day is not played.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PlayError {
@@ -74,8 +61,12 @@ impl Sandbox {
         if request.events > MOST || request.users > MOST {
             return Err(PlayError::Invalid("events and users go up to 1000000"));
         }
-        if request.redeliver_percent > 100 {
-            return Err(PlayError::Invalid("redeliver_percent goes up to 100"));
+        let percents =
+            [request.redeliver_percent, request.strange_percent, request.reorder_percent];
+        if percents.into_iter().any(|percent| percent > 100) {
+            return Err(PlayError::Invalid(
+                "redeliver_percent, strange_percent and reorder_percent go up to 100",
+            ));
         }
         if !request.webhook_base.starts_with("http") {
             return Err(PlayError::Invalid(
@@ -91,12 +82,13 @@ impl Sandbox {
             ..progress
         });
         let _running = self.start(fresh)?;
-        let base = request.webhook_base.trim_end_matches('/');
-        let (start, gate) = ((self.now)(), Semaphore::new(AT_ONCE));
+        let base = &request.webhook_base;
+        self.set_webhook_base(base);
+        let (start, gate) = (self.now(), Semaphore::new(AT_ONCE));
         stream::iter(&lanes)
             .for_each_concurrent(None, async |lane| {
                 for delivery in &lane.deliveries {
-                    self.wait(start, delivery.due).await;
+                    self.wait_until(start.after(delivery.due)).await;
                     // It is never closed.
                     let _turn = gate.acquire().await;
                     self.deliver(base, &lane.channel, delivery).await;
@@ -104,21 +96,6 @@ impl Sandbox {
             })
             .await;
         Ok(Progress { running: false, ..self.progress() })
-    }
-
-    /// Sends one body as it is, once; says how it was answered, 0 for not at all.
-    ///
-    /// # Errors
-    /// The channel is not in the channels file.
-    pub async fn deliver_body(&self, request: &DeliverRequest) -> Result<u16, String> {
-        let DeliverRequest { webhook_base, channel: id, body } = request;
-        let Some(channel) = self.channels.get(id) else {
-            return Err(format!("channel: {id} is not in the channels file"));
-        };
-        let url = url(webhook_base.trim_end_matches('/'), id);
-        self.witness(id, body);
-        let status = self.post(&url, id, channel, body.clone()).await;
-        Ok(status)
     }
 
     /// How far the day is, or what became of the last one.
@@ -136,46 +113,16 @@ impl Sandbox {
         })
     }
 
-    /// Until so long after `start`, by the clock.
-    async fn wait(&self, start: At, due: Duration) {
-        let rest = due.saturating_sub((self.now)().since(start));
-        if !rest.is_zero() {
-            tokio::time::sleep((self.real)(rest)).await;
-        }
-    }
-
-    /// What happened is so before anybody is told of it.
-    fn witness(&self, id: &ChannelId, body: &str) {
-        let (at, mut platform) = ((self.now)(), self.platform());
-        for event in events(body) {
-            platform.witness(id, &event, at);
-        }
-    }
-
-    /// The status, or 0 when there was no answer. An answer of 2xx goes into the ledger.
-    async fn post(&self, url: &str, id: &ChannelId, channel: &Channel, body: String) -> u16 {
-        let signature = signature::sign(channel.secret.expose_secret(), body.as_bytes());
-        self.webhooks().sends(id, &signature);
-        let request = self.http.post(url).header(signature::HEADER, &signature);
-        let request = request.header("content-type", "application/json; charset=utf-8");
-        let answer = request.body(body.clone()).send().await;
-        let status = answer.map_or(0, |answer| answer.status().as_u16());
-        if (200..300).contains(&status) {
-            let ids: Vec<_> = events(&body).map(|event| event.id.to_string()).collect();
-            self.webhooks().took(id, &signature, ids.iter().map(String::as_str));
-        }
-        status
-    }
-
+    /// A played day's accounts all have redelivery: a delivery that is not taken is sent again.
     async fn deliver(&self, base: &str, id: &ChannelId, delivery: &Delivery) {
         let Some(channel) = self.channels.get(id) else { return };
         let url = url(base, id);
-        let at = (self.now)();
+        let at = self.now();
         self.witness(id, &delivery.body(&channel.destination, at, false));
         let post = async |is_redelivery| {
             let body = delivery.body(&channel.destination, at, is_redelivery);
             self.count(|progress| progress.sent += 1);
-            (200..300).contains(&self.post(&url, id, channel, body).await)
+            is_taken(self.post(&url, id, channel, body).await)
         };
 
         let mut taken = post(false).await;
@@ -215,17 +162,6 @@ impl Sandbox {
     fn count<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn url(base: &str, id: &ChannelId) -> String {
-    format!("{base}/webhooks/line/{id}")
-}
-
-/// The events of a body as ingress reads them. What nobody understands has no id to follow it by.
-fn events(body: &str) -> impl Iterator<Item = LineEvent<'_>> {
-    let webhook = Webhook::parse(body.as_bytes()).ok();
-    let events = webhook.into_iter().flat_map(|webhook| webhook.events);
-    events.filter_map(|raw| LineEvent::parse(raw).ok())
 }
 
 fn count(delivery: &Delivery) -> u64 {
