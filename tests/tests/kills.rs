@@ -177,6 +177,8 @@ impl Retailer {
             minutes: u32::try_from((events * SPEED).div_ceil(EVENTS_PER_SECOND * 60)).unwrap(),
             entry: self.example.entry.as_ref().map(|entry| entry.channel.clone()),
             brands: self.example.brands.keys().map(ToString::to_string).collect(),
+            strange_percent: 0,
+            reorder_percent: 0,
         }
     }
 

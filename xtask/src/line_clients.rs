@@ -45,11 +45,20 @@ pub(crate) fn find(workspace: &Workspace) -> Result<PathBuf> {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         process::run_on_stderr(pip.arg(format!("line-bot-sdk=={PYTHON}")))?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        npm.args([
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--prefix",
+        ]);
         process::run_on_stderr(npm.arg(&node).arg(format!("@line/bot-sdk@{NODE}")))
     };
     install().with_context(|| {
-        format!("cannot install them: install Python 3 with venv, Node 20 and npm, or set {VARIABLE}")
+        format!(
+            "cannot install them: install Python 3 with venv, Node 20 and npm, or set {VARIABLE}"
+        )
     })?;
     // A virtual environment may be moved as long as its Python is called by its path.
     fs::rename(scratch.keep(), &destination)

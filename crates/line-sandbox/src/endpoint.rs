@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Way;
+
 /// One kind of call to LINE. Limits, faults and figures are told apart by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,13 +86,25 @@ impl Endpoint {
         }
     }
 
-    /// Whether it sends messages.
-    pub(crate) fn sends(self) -> bool {
-        self == Self::Reply || self.takes_retry_key()
-    }
-
-    /// Whether it takes a retry key.
-    pub(crate) fn takes_retry_key(self) -> bool {
-        matches!(self, Self::Push | Self::Multicast | Self::Narrowcast | Self::Broadcast)
+    /// In which way it sends messages; `None`: it sends none.
+    pub(crate) fn way(self) -> Option<Way> {
+        match self {
+            Self::Reply => Some(Way::Reply),
+            Self::Push => Some(Way::Push),
+            Self::Multicast => Some(Way::Multicast),
+            Self::Narrowcast => Some(Way::Narrowcast),
+            Self::Broadcast => Some(Way::Broadcast),
+            Self::Validate
+            | Self::NarrowcastProgress
+            | Self::Quota
+            | Self::QuotaConsumption
+            | Self::Profile
+            | Self::Followers
+            | Self::Content
+            | Self::LinkToken
+            | Self::Loading
+            | Self::BotInfo
+            | Self::WebhookEndpoint => None,
+        }
     }
 }

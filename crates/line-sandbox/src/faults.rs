@@ -177,15 +177,17 @@ impl Injector {
         for (index, rule) in self.plan.rules.iter().enumerate() {
             let here = rule.channel.as_ref().is_none_or(|only| only == channel)
                 && rule.endpoint.is_none_or(|only| only == endpoint);
-            let now = call >= rule.after
-                && rule.calls.is_none_or(|calls| call - rule.after < calls);
+            let now =
+                call >= rule.after && rule.calls.is_none_or(|calls| call - rule.after < calls);
             if !here || !now {
                 continue;
             }
             let draw = |what: &str| {
                 let seed = self.plan.seed;
                 let endpoint = endpoint.name();
-                unit(&format!("line-sandbox fault {seed} {index} {channel} {endpoint} {call} {what}"))
+                unit(&format!(
+                    "line-sandbox fault {seed} {index} {channel} {endpoint} {call} {what}"
+                ))
             };
             if draw("hit") * 100.0 >= rule.percent {
                 continue;
@@ -215,8 +217,7 @@ fn unit(name: &str) -> f64 {
 fn log_normal(p50_ms: u32, p99_ms: u32, radius: f64, angle: f64) -> Duration {
     /// How many standard deviations the 99th percentile is above the median.
     const P99: f64 = 2.326_347_874;
-    let normal =
-        (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
+    let normal = (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
     let (p50, p99) = (f64::from(p50_ms.max(1)), f64::from(p99_ms.max(p50_ms).max(1)));
     let ms = p50 * (normal * (p99 / p50).ln() / P99).exp();
     Duration::from_secs_f64(ms.min(600_000.0) / 1_000.0)
@@ -259,10 +260,8 @@ mod tests {
 
     #[test]
     fn what_a_call_meets_does_not_hang_on_other_channels() {
-        let plan = Faults {
-            seed: 7,
-            rules: vec![FaultRule { percent: 30.0, ..rule(Fault::Failed) }],
-        };
+        let plan =
+            Faults { seed: 7, rules: vec![FaultRule { percent: 30.0, ..rule(Fault::Failed) }] };
         let run = |others: bool| {
             let mut injector = Injector::new(plan.clone());
             let mut met = Vec::new();

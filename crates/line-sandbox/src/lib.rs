@@ -6,6 +6,24 @@
 //! of webhooks ([`PlayRequest`]) or what one person does ([`Act`]), shows each chat on a page at `/`,
 //! and stands in for the system that still answers a shadow channel (`/sandbox/incumbent/{channel}`).
 //!
+//! Beside LINE's own paths:
+//!
+//! | path | |
+//! |---|---|
+//! | `GET /` | the page: a person's telephone |
+//! | `GET, POST /sandbox/clock` | `{"set": "2026-11-21T09:00:00Z", "advance_ms": 900000}` |
+//! | `GET, PUT, DELETE /sandbox/faults` | the plan of what goes wrong ([`Faults`]) |
+//! | `GET /sandbox/ledger`, `/sandbox/seen/{user}` | what everybody saw, and what one person saw and how often |
+//! | `GET /sandbox/figures` | what each account asked, and how it was answered ([`Figures`]) |
+//! | `GET, PATCH /sandbox/accounts/{channel}` | its [`Settings`]: quota, limits, webhook, redelivery, menu |
+//! | `PUT …/quota-used`, `PUT …/friends/{user}`, `POST …/revoke-tokens` | what else an account can meet |
+//! | `POST /sandbox/people`, `GET, PATCH /sandbox/people/{user}` | people ([`Person`]) |
+//! | `POST /sandbox/act` | what one person does ([`ActRequest`]) |
+//! | `POST /sandbox/play`, `GET /sandbox/progress` | a day of webhooks |
+//! | `POST /sandbox/deliver`, `/sandbox/verify/{channel}` | one webhook, as somebody wrote it or empty |
+//! | `GET /sandbox/chats`, `/sandbox/chats/{channel}/{user}` | what was said |
+//! | `POST /sandbox/scan` | the text of a QR code in a PNG |
+//!
 //! Not here: rich menus, audiences, coupons and insight, which nothing of Mainstem calls.
 //!
 //! Invariant: what a user saw is told by the ledger alone, and a lost answer is in it.

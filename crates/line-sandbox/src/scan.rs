@@ -36,6 +36,6 @@ pub(crate) fn read(png: &[u8]) -> Result<String, &'static str> {
     };
     let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, grey);
     let grids = image.detect_grids();
-    let decoded = grids.first().ok_or("no code is in the picture")?.decode();
-    decoded.map(|(_, text)| text).map_err(|_| "the code cannot be read")
+    let code = grids.first().ok_or("no code is in the picture")?.decode();
+    code.map(|(_, text)| text).map_err(|_| "the code cannot be read")
 }

@@ -206,7 +206,8 @@ async fn a_day_arrives_whole_signed_and_with_duplicates() {
     let server = Server::start().await;
     let (receiver, base) = server.receive().await;
 
-    let request = json!({"webhook_base": base, "seed": 7, "events": 40, "users": 8, "redeliver_percent": 50});
+    let request =
+        json!({"webhook_base": base, "seed": 7, "events": 40, "users": 8, "redeliver_percent": 50});
     let url = format!("{}/sandbox/play", server.base);
     let answer = server.client.post(&url).json(&request).send().await.unwrap();
     let summary: Progress = answer.json().await.unwrap();
@@ -262,19 +263,27 @@ async fn a_chat_shows_both_sides_and_ends_with_the_block() {
     assert_eq!(push().await.status(), 200);
 
     let chat = server.ask("chats/line-07/U1").await;
-    let shown: Vec<_> = chat["entries"].as_array().unwrap().iter().map(|entry| {
-        let message = &entry["message"];
-        let text = message["text"].as_str().or(message["type"].as_str()).unwrap();
-        (entry["by"].as_str().unwrap(), text, entry["unsent"].as_bool().unwrap())
-    }).collect();
-    assert_eq!(shown, [
-        ("person", "follow", false),
-        ("person", "<手錶> 壞了", true),
-        ("person", "MS-1 維", false),
-        ("person", "postback", false),
-        ("account", "已為您建立維修單", false),
-        ("person", "unfollow", false),
-    ]);
+    let shown: Vec<_> = chat["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let message = &entry["message"];
+            let text = message["text"].as_str().or(message["type"].as_str()).unwrap();
+            (entry["by"].as_str().unwrap(), text, entry["unsent"].as_bool().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("person", "follow", false),
+            ("person", "<手錶> 壞了", true),
+            ("person", "MS-1 維", false),
+            ("person", "postback", false),
+            ("account", "已為您建立維修單", false),
+            ("person", "unfollow", false),
+        ]
+    );
     assert_eq!(chat["friendship"], "blocked");
     let list = server.ask("chats?channel=line-07").await;
     assert_eq!((&list[0]["user"], &list[0]["entries"]), (&json!("U1"), &json!(6)));
@@ -283,7 +292,8 @@ async fn a_chat_shows_both_sides_and_ends_with_the_block() {
     assert!(ledger.events.is_empty(), "no delivery was answered 2xx");
 
     let here = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let to_page = here.get(format!("{}/sandbox/chat/line-07/U1", server.base)).send().await.unwrap();
+    let to_page =
+        here.get(format!("{}/sandbox/chat/line-07/U1", server.base)).send().await.unwrap();
     assert_eq!(to_page.headers()["location"], "/#line-07/U1");
     let page = server.client.get(&server.base).send().await.unwrap();
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
@@ -313,9 +323,7 @@ async fn whoever_waits_for_news_of_a_chat_is_told_at_once() {
 async fn an_answer_is_lost_by_plan_and_the_message_is_seen_once() {
     let server = Server::start().await;
     server.sandbox.platform().befriend(&"line-07".parse().unwrap(), "U1", true);
-    let rule = |after: u64, fault: Value| {
-        json!({"endpoint": "push", "after": after, "calls": 1, "fault": fault})
-    };
+    let rule = |after: u64, fault: Value| json!({"endpoint": "push", "after": after, "calls": 1, "fault": fault});
     let plan = json!({"seed": 1, "rules": [
         rule(0, json!({"answer_lost": "reset"})),
         rule(2, json!({"answer_lost": "hang"})),
@@ -418,7 +426,8 @@ async fn what_a_person_does_is_told_as_line_tells_it() {
     let user = created["user"].as_str().unwrap().to_owned();
     assert!(user.len() == 33 && user.starts_with('U'));
     let patch = server.client.patch(format!("{}/sandbox/accounts/line-07", server.base));
-    let patched = patch.json(&json!({"name": "曜侖 台北", "redelivery": true})).send().await.unwrap();
+    let patched =
+        patch.json(&json!({"name": "曜侖 台北", "redelivery": true})).send().await.unwrap();
     assert_eq!(patched.json::<Value>().await.unwrap()["basic_id"], "@line-07");
     let act = async |act: Value| {
         server.tell("act", &json!({"channel": "line-07", "user": user, "act": act})).await

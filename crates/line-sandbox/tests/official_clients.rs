@@ -99,12 +99,8 @@ async fn judge(command: impl FnOnce(&str) -> Command) {
         platform.befriend(&channel, USER, true);
         platform.issue_reply_token(REPLY_TOKEN, &channel, USER, sandbox.now());
     }
-    let send = Act::Send {
-        media_type: "image/png".to_owned(),
-        data: base64(PICTURE),
-        name: None,
-    };
-    let acted = sandbox.act(ActRequest { channel, user: USER.to_owned(), act: send }).await.unwrap();
+    let act = Act::Send { media_type: "image/png".to_owned(), data: base64(PICTURE), name: None };
+    let acted = sandbox.act(ActRequest { channel, user: USER.to_owned(), act }).await.unwrap();
 
     let wanted = json!({"base": base, "channel": "1654321", "secret": SECRET, "user": USER,
         "reply_token": REPLY_TOKEN, "message": acted.message});
@@ -120,16 +116,18 @@ async fn judge(command: impl FnOnce(&str) -> Command) {
         assert_eq!((played.events_delivered, played.failed), (events, 0));
         played.sent
     };
-    let mut sent = play(300, 0).await;
+    let mut posts = play(300, 0).await;
     let plain = driver.so_far().await;
-    assert_eq!((&plain["posts"], &plain["unreadable"]), (&json!(sent), &json!(0)));
+    assert_eq!((&plain["posts"], &plain["unreadable"]), (&json!(posts), &json!(0)));
     // Every kind of event that LINE names, values that it does not, and every way of writing them: a
     // client may not know them all, but the signature is right over the bytes.
-    sent += play(2_000, 20).await;
+    posts += play(2_000, 20).await;
     let said = driver.end().await;
-    assert_eq!((&said["posts"], &said["unsigned"]), (&json!(sent), &json!(0)));
+    assert_eq!((&said["posts"], &said["unsigned"]), (&json!(posts), &json!(0)));
     assert!(said["redelivered"].as_u64().unwrap() > 0, "{said}");
-    for kind in ["message", "follow", "unfollow", "postback", "unsend", "join", "beacon", "hologram"] {
+    for kind in
+        ["message", "follow", "unfollow", "postback", "unsend", "join", "beacon", "hologram"]
+    {
         assert!(said["kinds"][kind].as_u64().unwrap() > 0, "{kind}: {said}");
     }
     let expected = json!({

@@ -76,6 +76,8 @@ impl<'a> Day<'a> {
             minutes,
             entry: example.entry.as_ref().map(|entry| entry.channel.clone()),
             brands: example.brands.keys().map(ToString::to_string).collect(),
+            strange_percent: 0,
+            reorder_percent: 0,
         };
         let play = async {
             let client = reqwest::Client::builder().no_proxy().build()?;

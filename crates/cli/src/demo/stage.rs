@@ -199,7 +199,7 @@ impl Stage {
              \n  routing         {}\
              \n  notification    {}\
              \n  other systems   http://{webhooks}/events/<channel>\
-             \n  chats           {line}/sandbox/chats  (as people see them)\
+             \n  chats           {line}/  (as people see them)\
              \n  stand-in LINE   {line}/sandbox/ledger\
              \n  configuration   mainstem --config {} status\
              \n  log             {}\n\

@@ -62,8 +62,7 @@ static URI: Shape = shape(&[
     may("altUri", Form::Object(&ALT_URI)),
     may("label", Form::Any),
 ]);
-static ALT_URI: Shape =
-    shape(&[must("desktop", Form::Url { starts: SCHEMES, most: 1_000 })]);
+static ALT_URI: Shape = shape(&[must("desktop", Form::Url { starts: SCHEMES, most: 1_000 })]);
 static PICKER: Shape = Shape {
     fields: &[
         must("data", text(1, 300)),

@@ -35,8 +35,7 @@ fn wrong(contents: &Value) -> Vec<Detail> {
     let mut walk = Walk::new(Notation::Pointer);
     walk.kinds(CONTAINERS, contents);
     let bytes = contents.to_string().len();
-    let most =
-        if contents["type"] == "carousel" { MOST_CAROUSEL_BYTES } else { MOST_BUBBLE_BYTES };
+    let most = if contents["type"] == "carousel" { MOST_CAROUSEL_BYTES } else { MOST_BUBBLE_BYTES };
     if bytes > most {
         let message = format!("must not be larger than {most} bytes");
         walk.wrong(message.clone(), message);
@@ -324,10 +323,8 @@ fn is_border(text: &str) -> bool {
 }
 
 fn is_font(text: &str) -> bool {
-    matches!(
-        text,
-        "xxs" | "xs" | "sm" | "md" | "lg" | "xl" | "xxl" | "3xl" | "4xl" | "5xl"
-    ) || is_pixels(text)
+    matches!(text, "xxs" | "xs" | "sm" | "md" | "lg" | "xl" | "xxl" | "3xl" | "4xl" | "5xl")
+        || is_pixels(text)
 }
 
 fn is_image_size(text: &str) -> bool {

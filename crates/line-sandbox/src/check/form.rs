@@ -1,5 +1,7 @@
 //! Shapes of JSON objects, and the walk that compares a value with one.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::Detail;
@@ -10,22 +12,42 @@ pub(super) enum Form {
     /// Anything; somebody else looks at it.
     Any,
     /// So many UTF-16 units.
-    Text { least: usize, most: usize },
+    Text {
+        least: usize,
+        most: usize,
+    },
     /// A URL of at most so many units, with one of these beginnings.
-    Url { starts: &'static [&'static str], most: usize },
+    Url {
+        starts: &'static [&'static str],
+        most: usize,
+    },
     /// One of these words.
     Word(&'static [&'static str]),
     /// A text that a function knows.
     Like(fn(&str) -> bool),
-    Integer { least: i64, most: i64 },
-    Number { least: f64, most: f64 },
+    Integer {
+        least: i64,
+        most: i64,
+    },
+    Number {
+        least: f64,
+        most: f64,
+    },
     Truth,
     Object(&'static Shape),
     /// Told apart by `type`.
     Kinds(&'static [(&'static str, &'static Shape)]),
-    List { least: usize, most: usize, of: &'static Form },
+    List {
+        least: usize,
+        most: usize,
+        of: &'static Form,
+    },
     /// At most so many values under keys that a function knows.
-    Keyed { most: usize, key: fn(&str) -> bool, of: &'static Form },
+    Keyed {
+        most: usize,
+        key: fn(&str) -> bool,
+        of: &'static Form,
+    },
     /// What a tap does, and what is asked of it in this place.
     Action(&'static Place),
     /// The contents of a flex message: checked apart.
@@ -38,8 +60,10 @@ pub(super) struct Shape {
     /// Fields that it shares with others.
     pub(super) more: &'static [Field],
     /// What no single field can tell.
-    pub(super) rule: Option<fn(&Map<String, Value>, &mut Walk)>,
+    pub(super) rule: Option<Rule>,
 }
+
+type Rule = fn(&Map<String, Value>, &mut Walk);
 
 pub(super) struct Field {
     name: &'static str,
@@ -107,9 +131,9 @@ impl Walk {
 
     fn nth(&mut self, index: usize, visit: impl FnOnce(&mut Self)) {
         let length = self.path.len();
-        self.path += &match self.notation {
-            Notation::Dotted => format!("[{index}]"),
-            Notation::Pointer => format!("/{index}"),
+        let _ = match self.notation {
+            Notation::Dotted => write!(self.path, "[{index}]"),
+            Notation::Pointer => write!(self.path, "/{index}"),
         };
         visit(self);
         self.path.truncate(length);
@@ -151,7 +175,8 @@ impl Walk {
             }
         }
         for name in object.keys() {
-            if !(typed && name == "type") && !fields().any(|field| field.name == name) {
+            let known = typed && name == "type" || fields().any(|field| field.name == name);
+            if !known {
                 self.at(name, Self::unknown);
             }
         }
@@ -256,7 +281,8 @@ impl Walk {
                 && url.len() > start.len()
         };
         let whole = !url.chars().any(|letter| letter.is_whitespace() || letter.is_control());
-        if !url.is_empty() && !(starts.iter().any(fits) && whole) {
+        let fits = starts.iter().any(fits) && whole;
+        if !fits && !url.is_empty() {
             let schemes = starts.join(", ");
             self.wrong(format!("Must be a URL with {schemes}"), "invalid uri scheme");
         }

@@ -37,7 +37,8 @@ static URI: Shape = shape(&[
     must("area", HERE),
     may("label", LABEL),
 ]);
-static MESSAGE: Shape = shape(&[must("text", text(1, 400)), must("area", HERE), may("label", LABEL)]);
+static MESSAGE: Shape =
+    shape(&[must("text", text(1, 400)), must("area", HERE), may("label", LABEL)]);
 static CLIPBOARD: Shape =
     shape(&[must("clipboardText", text(1, 1_000)), must("area", HERE), may("label", LABEL)]);
 static VIDEO: Shape = shape(&[
@@ -46,7 +47,5 @@ static VIDEO: Shape = shape(&[
     must("area", HERE),
     may("externalLink", Form::Object(&LINK)),
 ]);
-static LINK: Shape = shape(&[
-    must("linkUri", Form::Url { starts: LINKS, most: 1_000 }),
-    must("label", text(1, 30)),
-]);
+static LINK: Shape =
+    shape(&[must("linkUri", Form::Url { starts: LINKS, most: 1_000 }), must("label", text(1, 30))]);

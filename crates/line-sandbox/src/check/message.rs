@@ -26,10 +26,8 @@ const KINDS: &[(&str, &Shape)] = &[
 ];
 
 /// What every message can carry.
-pub(super) const COMMON: &[Field] = &[
-    may("quickReply", Form::Object(&QUICK_REPLIES)),
-    may("sender", Form::Object(&SENDER)),
-];
+pub(super) const COMMON: &[Field] =
+    &[may("quickReply", Form::Object(&QUICK_REPLIES)), may("sender", Form::Object(&SENDER))];
 
 static SENDER: Shape = Shape {
     fields: &[may("name", text(1, 20)), may("iconUrl", https(2_000))],
@@ -69,10 +67,8 @@ static TEXT_V2: Shape = Shape {
     rule: Some(placeholders),
 };
 static SUBSTITUTION: Form = Form::Kinds(&[("mention", &MENTION), ("emoji", &EMOJI_V2)]);
-static MENTION: Shape = shape(&[must(
-    "mentionee",
-    Form::Kinds(&[("user", &MENTIONED_USER), ("all", &MENTIONED_ALL)]),
-)]);
+static MENTION: Shape =
+    shape(&[must("mentionee", Form::Kinds(&[("user", &MENTIONED_USER), ("all", &MENTIONED_ALL)]))]);
 static MENTIONED_USER: Shape = shape(&[must("userId", text(1, 100))]);
 static MENTIONED_ALL: Shape = shape(&[]);
 static EMOJI_V2: Shape = shape(&[must("productId", text(1, 100)), must("emojiId", text(1, 100))]);
@@ -99,13 +95,10 @@ static LOCATION: Shape = message(&[
     must("latitude", Form::Number { least: -90.0, most: 90.0 }),
     must("longitude", Form::Number { least: -180.0, most: 180.0 }),
 ]);
-static TEMPLATE: Shape = message(&[
-    must("altText", text(1, 1_500)),
-    must("template", Form::Kinds(TEMPLATE_KINDS)),
-]);
+static TEMPLATE: Shape =
+    message(&[must("altText", text(1, 1_500)), must("template", Form::Kinds(TEMPLATE_KINDS))]);
 static FLEX: Shape = message(&[must("altText", text(1, 1_500)), must("contents", Form::Flex)]);
-static COUPON: Shape =
-    message(&[must("couponId", text(1, 100)), may("deliveryTag", text(1, 30))]);
+static COUPON: Shape = message(&[must("couponId", text(1, 100)), may("deliveryTag", text(1, 30))]);
 
 /// Nobody may pass for LINE.
 fn sender(object: &Map<String, Value>, walk: &mut Walk) {
@@ -121,7 +114,8 @@ fn is_key(key: &str) -> bool {
 }
 
 fn is_tracking_id(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.=,+*()%$&;:@{}!?<>[]".contains(&byte);
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-.=,+*()%$&;:@{}!?<>[]".contains(&byte);
     (1..=100).contains(&id.len()) && id.bytes().all(plain)
 }
 

@@ -56,17 +56,17 @@ static COLUMN: Shape = Shape {
     more: &[],
     rule: Some(|object, walk| beside_a_picture(object, 60, walk)),
 };
-static IMAGES: Shape = shape(&[must(
-    "columns",
-    Form::List { least: 1, most: 10, of: &Form::Object(&IMAGE_COLUMN) },
-)]);
+static IMAGES: Shape =
+    shape(&[must("columns", Form::List { least: 1, most: 10, of: &Form::Object(&IMAGE_COLUMN) })]);
 static IMAGE_COLUMN: Shape =
     shape(&[must("imageUrl", https(2_000)), must("action", Form::Action(&IMAGE_CAROUSEL))]);
 
 /// `#rrggbb`
 fn is_colour(text: &str) -> bool {
     text.len() == 7
-        && text.strip_prefix('#').is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && text
+            .strip_prefix('#')
+            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A text is shorter where a picture or a title takes its room.

@@ -23,18 +23,15 @@ fn bubble(component: &Value) -> Value {
 
 /// One of each subtype, with the fields that LINE says it needs and no other.
 fn least() -> Vec<(&'static str, Value)> {
-    let template = |template: Value| json!({"type": "template", "altText": "a", "template": template});
+    let template =
+        |template: Value| json!({"type": "template", "altText": "a", "template": template});
     let imagemap = |action: Value| {
         json!({"type": "imagemap", "baseUrl": PICTURE, "altText": "a",
             "baseSize": {"width": 1040, "height": 500}, "actions": [action]})
     };
     let area = json!({"x": 0, "y": 0, "width": 1, "height": 1});
-    let quick = |action: Value| {
-        json!({"type": "text", "text": "hi", "quickReply": {"items": [{"action": action}]}})
-    };
-    let v2 = |substitution: Value| {
-        json!({"type": "textV2", "text": "{a}", "substitution": {"a": substitution}})
-    };
+    let quick = |action: Value| json!({"type": "text", "text": "hi", "quickReply": {"items": [{"action": action}]}});
+    let v2 = |substitution: Value| json!({"type": "textV2", "text": "{a}", "substitution": {"a": substitution}});
     vec![
         ("", json!({"type": "text", "text": "hi"})),
         ("", json!({"type": "textV2", "text": "hi"})),
@@ -75,7 +72,10 @@ fn least() -> Vec<(&'static str, Value)> {
                 {"imageUrl": PICTURE, "action": tap()}]})),
         ),
         ("/quickReply/items/0/action", quick(tap())),
-        ("/quickReply/items/0/action", quick(json!({"type": "postback", "label": "l", "data": "d"}))),
+        (
+            "/quickReply/items/0/action",
+            quick(json!({"type": "postback", "label": "l", "data": "d"})),
+        ),
         ("/quickReply/items/0/action", quick(json!({"type": "uri", "label": "l", "uri": "tel:1"}))),
         (
             "/quickReply/items/0/action",
@@ -167,7 +167,8 @@ fn each_flex_component_needs_each_of_its_fields() {
 #[test]
 fn a_flex_message_is_refused_in_its_own_words() {
     let contents = |contents: Value| json!({"type": "flex", "altText": "a", "contents": contents});
-    let body = |message: Value| json!({"to": "U1", "messages": [{"type": "text", "text": "t"}, message]});
+    let body =
+        |message: Value| json!({"to": "U1", "messages": [{"type": "text", "text": "t"}, message]});
     let refused = check(Endpoint::Push, &body(contents(json!({"type": "bubble"})))).unwrap_err();
     assert_eq!(
         refused.body(),
@@ -184,8 +185,16 @@ fn a_flex_message_is_refused_in_its_own_words() {
         (json!({"type": "image"}), "/hero/url", "must be specified"),
         (json!({"type": "image", "url": "http://x/a"}), "/hero/url", "invalid uri scheme"),
         (json!({"type": "text", "text": "t"}), "/hero", "invalid property"),
-        (json!({"type": "image", "url": PICTURE, "aspectRatio": "1:4"}), "/hero/aspectRatio", "invalid property"),
-        (json!({"type": "video", "url": PICTURE, "previewUrl": PICTURE}), "/hero/altContent", "must be specified"),
+        (
+            json!({"type": "image", "url": PICTURE, "aspectRatio": "1:4"}),
+            "/hero/aspectRatio",
+            "invalid property",
+        ),
+        (
+            json!({"type": "video", "url": PICTURE, "previewUrl": PICTURE}),
+            "/hero/altContent",
+            "must be specified",
+        ),
     ] {
         assert_eq!(in_hero(hero), (property.to_owned(), message.to_owned()));
     }
@@ -193,8 +202,10 @@ fn a_flex_message_is_refused_in_its_own_words() {
     let styles = one(json!({"type": "bubble", "hero": hero, "styles": {"type": "x"}}));
     assert_eq!(styles, ("/styles/type".to_owned(), "unknown field".to_owned()));
     let row = |sizes: &[&str]| {
-        let bubbles: Vec<_> =
-            sizes.iter().map(|size| json!({"type": "bubble", "size": size, "hero": hero})).collect();
+        let bubbles: Vec<_> = sizes
+            .iter()
+            .map(|size| json!({"type": "bubble", "size": size, "hero": hero}))
+            .collect();
         json!({"type": "carousel", "contents": bubbles})
     };
     assert!(check(Endpoint::Push, &body(contents(row(&["kilo", "kilo"])))).is_ok());
@@ -211,8 +222,14 @@ fn a_flex_message_is_refused_in_its_own_words() {
         (json!({"type": "text", "text": "t", "size": "huge"}), "/size"),
         (json!({"type": "button", "action": {"type": "camera", "label": "c"}}), "/action"),
         (json!({"type": "button", "action": {"type": "message", "text": "t"}}), "/action/label"),
-        (json!({"type": "box", "layout": "baseline", "contents": [{"type": "button", "action": tap()}]}), "/contents/0"),
-        (json!({"type": "box", "layout": "vertical", "contents": [], "paddingAll": "5pt"}), "/paddingAll"),
+        (
+            json!({"type": "box", "layout": "baseline", "contents": [{"type": "button", "action": tap()}]}),
+            "/contents/0",
+        ),
+        (
+            json!({"type": "box", "layout": "vertical", "contents": [], "paddingAll": "5pt"}),
+            "/paddingAll",
+        ),
     ] {
         assert_eq!(wrong(&bubble(&component)), [format!("/body/contents/0{place}")], "{component}");
     }
@@ -225,7 +242,8 @@ fn what_is_too_long_or_not_allowed_is_refused_by_its_name() {
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         message
     };
-    let template = |template: Value| json!({"type": "template", "altText": "a", "template": template});
+    let template =
+        |template: Value| json!({"type": "template", "altText": "a", "template": template});
     for (message, property) in [
         (json!({"type": "text", "text": "𝄞".repeat(2_501)}), "text"),
         (json!({"type": "text", "text": ""}), "text"),
@@ -235,7 +253,10 @@ fn what_is_too_long_or_not_allowed_is_refused_by_its_name() {
             json!({"type": "image", "originalContentUrl": "http://x", "previewImageUrl": PICTURE}),
             "originalContentUrl",
         ),
-        (said(json!({"quickReply": {"items": vec![json!({"action": tap()}); 14]}})), "quickReply.items"),
+        (
+            said(json!({"quickReply": {"items": vec![json!({"action": tap()}); 14]}})),
+            "quickReply.items",
+        ),
         (said(json!({"quickReply": {"items": []}})), "quickReply.items"),
         (
             said(json!({"quickReply": {"items": [{"action": {"type": "message", "text": "t",
@@ -255,13 +276,12 @@ fn what_is_too_long_or_not_allowed_is_refused_by_its_name() {
         (json!({"type": "textV2", "text": "a } b"}), "text"),
         (json!({"type": "textV2", "text": "{a"}), "text"),
         (
-            template(json!({"type": "buttons", "text": "x".repeat(61), "title": "t", "actions": [tap()]})),
+            template(
+                json!({"type": "buttons", "text": "x".repeat(61), "title": "t", "actions": [tap()]}),
+            ),
             "template.text",
         ),
-        (
-            template(json!({"type": "confirm", "text": "t", "actions": [tap()]})),
-            "template.actions",
-        ),
+        (template(json!({"type": "confirm", "text": "t", "actions": [tap()]})), "template.actions"),
         (
             template(json!({"type": "carousel", "columns": [
                 {"text": "t", "actions": [tap()]}, {"text": "t", "actions": [tap(), tap()]}]})),
@@ -301,13 +321,16 @@ fn everything_wrong_is_told_at_once() {
     let body = json!({"messages": [{"type": "text", "text": ""}, {"type": "video"}], "colour": 1});
     let refused = check(Endpoint::Push, &body).unwrap_err();
     let places: Vec<_> = refused.details.iter().map(|one| one.property.as_str()).collect();
-    assert_eq!(places, [
-        "to",
-        "messages[0].text",
-        "messages[1].originalContentUrl",
-        "messages[1].previewImageUrl",
-        "colour",
-    ]);
+    assert_eq!(
+        places,
+        [
+            "to",
+            "messages[0].text",
+            "messages[1].originalContentUrl",
+            "messages[1].previewImageUrl",
+            "colour",
+        ]
+    );
     assert_eq!(refused.message, "The request body has 5 error(s)");
     assert_eq!(refused.details[1].message, "May not be empty");
 }
@@ -318,9 +341,8 @@ fn one_to_five_messages_to_one_to_five_hundred() {
     let push = |count| check(Endpoint::Push, &json!({"to": "U1", "messages": messages(count)}));
     assert!(push(1).is_ok() && push(5).is_ok() && push(0).is_err() && push(6).is_err());
     let to = |count: usize| vec!["U1"; count];
-    let many = |count| {
-        check(Endpoint::Multicast, &json!({"to": to(count), "messages": messages(1)}))
-    };
+    let many =
+        |count| check(Endpoint::Multicast, &json!({"to": to(count), "messages": messages(1)}));
     assert!(many(1).is_ok() && many(500).is_ok() && many(0).is_err() && many(501).is_err());
     let unit = json!({"to": "U1", "messages": messages(1), "customAggregationUnits": ["a b"]});
     assert_eq!(

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{body, invalid, unknown_channel};
+use super::{Refused, body, invalid, unknown_channel};
 use crate::{Figures, Friendship, Person, Sandbox, Settings};
 
 type Shared = State<Arc<Sandbox>>;
@@ -39,7 +39,7 @@ async fn accounts(State(sandbox): Shared) -> Json<BTreeMap<ChannelId, Settings>>
 async fn account(
     State(sandbox): Shared,
     Path(channel): Path<ChannelId>,
-) -> Result<Json<Settings>, Response> {
+) -> Result<Json<Settings>, Refused> {
     sandbox.platform().settings(&channel).cloned().map(Json).ok_or_else(unknown_channel)
 }
 
@@ -48,7 +48,7 @@ async fn change_account(
     State(sandbox): Shared,
     Path(channel): Path<ChannelId>,
     request: Result<Json<Value>, JsonRejection>,
-) -> Result<Json<Settings>, Response> {
+) -> Result<Json<Settings>, Refused> {
     let change = body(request)?;
     let mut platform = sandbox.platform();
     let settings = platform.settings(&channel).ok_or_else(unknown_channel)?;
@@ -67,7 +67,7 @@ async fn set_quota_used(
     State(sandbox): Shared,
     Path(channel): Path<ChannelId>,
     request: Result<Json<QuotaUsed>, JsonRejection>,
-) -> Result<Json<Figures>, Response> {
+) -> Result<Json<Figures>, Refused> {
     let used = body(request)?;
     let (at, mut platform) = (sandbox.now(), sandbox.platform());
     platform.set_quota_used(&channel, used.messages, at);
@@ -77,7 +77,7 @@ async fn set_quota_used(
 async fn revoke_tokens(
     State(sandbox): Shared,
     Path(channel): Path<ChannelId>,
-) -> Result<Json<Value>, Response> {
+) -> Result<Json<Value>, Refused> {
     if sandbox.channel(&channel).is_none() {
         return Err(unknown_channel());
     }
@@ -89,7 +89,7 @@ async fn befriend(
     State(sandbox): Shared,
     Path((channel, user)): Path<(ChannelId, String)>,
     request: Result<Json<Friendship>, JsonRejection>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let friendship = body(request)?;
     if sandbox.channel(&channel).is_none() {
         return Err(unknown_channel());
@@ -138,7 +138,7 @@ pub(super) struct Known {
 async fn create_person(
     State(sandbox): Shared,
     request: Result<Json<NewPerson>, JsonRejection>,
-) -> Result<Json<Known>, Response> {
+) -> Result<Json<Known>, Refused> {
     let NewPerson { name, language, status } = body(request)?;
     if name.trim().is_empty() {
         return Err(invalid("name: must not be empty"));
@@ -158,7 +158,7 @@ async fn change_person(
     State(sandbox): Shared,
     Path(user): Path<String>,
     request: Result<Json<Value>, JsonRejection>,
-) -> Result<Json<Known>, Response> {
+) -> Result<Json<Known>, Refused> {
     let change = body(request)?;
     let mut platform = sandbox.platform();
     let person: Person = patched(&platform.people().person(&user), change)?;
@@ -166,7 +166,7 @@ async fn change_person(
     Ok(Json(Known { user, person }))
 }
 
-fn patched<T: Serialize + DeserializeOwned>(whole: &T, change: Value) -> Result<T, Response> {
+fn patched<T: Serialize + DeserializeOwned>(whole: &T, change: Value) -> Result<T, Refused> {
     let mut whole = serde_json::to_value(whole).map_err(|error| invalid(&error.to_string()))?;
     merge(&mut whole, change);
     serde_json::from_value(whole).map_err(|error| invalid(&error.to_string()))
@@ -184,6 +184,10 @@ fn merge(whole: &mut Value, change: Value) {
                 merge(fields.entry(name).or_insert(Value::Null), value);
             }
         }
-        other => *whole = other,
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => *whole = other,
     }
 }

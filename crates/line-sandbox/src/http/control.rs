@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use mainstem_domain::At;
 use serde::{Deserialize, Serialize};
 
-use super::{body, invalid};
+use super::{Refused, body, invalid};
 use crate::{Faults, Ledger, Sandbox, SeenByUser};
 
 type Shared = State<Arc<Sandbox>>;
@@ -47,7 +46,7 @@ async fn clock(State(sandbox): Shared) -> Json<Time> {
 async fn set_clock(
     State(sandbox): Shared,
     request: Result<Json<SetClock>, JsonRejection>,
-) -> Result<Json<Time>, Response> {
+) -> Result<Json<Time>, Refused> {
     let SetClock { set, advance_ms } = body(request)?;
     if let Some(text) = set {
         let at = At::parse(&text)
@@ -65,7 +64,7 @@ async fn faults(State(sandbox): Shared) -> Json<Faults> {
 async fn set_faults(
     State(sandbox): Shared,
     request: Result<Json<Faults>, JsonRejection>,
-) -> Result<Json<Faults>, Response> {
+) -> Result<Json<Faults>, Refused> {
     let plan = body(request)?;
     plan.check().map_err(|error| invalid(&error.to_string()))?;
     sandbox.platform().set_faults(plan.clone());

@@ -52,9 +52,8 @@ pub(super) fn routes() -> Router<Arc<Sandbox>> {
         .route("/v2/bot/chat/loading/start", sends(Endpoint::Loading))
         .route(
             "/v2/bot/channel/webhook/endpoint",
-            asks(Endpoint::WebhookEndpoint).put(|state, head, body| {
-                with_body(Endpoint::WebhookEndpoint, state, head, body)
-            }),
+            asks(Endpoint::WebhookEndpoint)
+                .put(|state, head, body| with_body(Endpoint::WebhookEndpoint, state, head, body)),
         )
         .route("/v2/bot/channel/webhook/test", post(test_webhook))
         .route("/oauth2/v3/token", post(issue_token))
@@ -156,7 +155,7 @@ async fn test_webhook(State(sandbox): Shared, head: Head) -> Response {
     let mut all = sandbox.channels.iter();
     let account = all.find(|(_, channel)| bot["userId"] == channel.destination.as_str());
     let Some((id, _)) = account.filter(|_| asked.status == 200) else {
-        return write(&head, asked).await;
+        return write(&head, asked);
     };
     let status = sandbox.verify_webhook(id).await;
     let success = status.is_some_and(|status| (200..300).contains(&status));
@@ -168,15 +167,15 @@ async fn test_webhook(State(sandbox): Shared, head: Head) -> Response {
 }
 
 #[derive(Deserialize)]
-struct Client {
+struct Credentials {
     grant_type: String,
-    #[serde(default)]
-    client_id: String,
-    #[serde(default)]
-    client_secret: String,
+    #[serde(default, rename = "client_id")]
+    id: String,
+    #[serde(default, rename = "client_secret")]
+    secret: String,
 }
 
-async fn issue_token(State(sandbox): Shared, Form(client): Form<Client>) -> Response {
+async fn issue_token(State(sandbox): Shared, Form(client): Form<Credentials>) -> Response {
     let refuse = |status, error: &str, description: &str| {
         (status, Json(json!({"error": error, "error_description": description}))).into_response()
     };
@@ -184,21 +183,13 @@ async fn issue_token(State(sandbox): Shared, Form(client): Form<Client>) -> Resp
         let description = "grant_type must be client_credentials";
         return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type", description);
     }
-    let issued = sandbox.platform().issue_access_token(
-        &client.client_id,
-        &client.client_secret,
-        sandbox.now(),
-    );
-    match issued {
-        Some((token, seconds)) => Json(
-            json!({"token_type": "Bearer", "access_token": token, "expires_in": seconds}),
-        )
-        .into_response(),
-        None => {
-            let description = "client_id or client_secret is invalid";
-            refuse(StatusCode::UNAUTHORIZED, "invalid_client", description)
-        }
-    }
+    let (at, mut platform) = (sandbox.now(), sandbox.platform());
+    let Some((token, seconds)) = platform.issue_access_token(&client.id, &client.secret, at) else {
+        let description = "client_id or client_secret is invalid";
+        return refuse(StatusCode::UNAUTHORIZED, "invalid_client", description);
+    };
+    Json(json!({"token_type": "Bearer", "access_token": token, "expires_in": seconds}))
+        .into_response()
 }
 
 #[derive(Deserialize)]
@@ -222,7 +213,7 @@ struct Link {
 async fn link(State(sandbox): Shared, Query(link): Query<Link>) -> Response {
     match sandbox.link(&link.link_token, &link.nonce).await {
         Ok(acted) => Json(acted).into_response(),
-        Err(error) => super::webhooks::refused(error),
+        Err(error) => super::webhooks::refused(error).into_response(),
     }
 }
 
@@ -233,7 +224,7 @@ async fn answer(
     request: Request<'_>,
 ) -> Response {
     let answer = respond(sandbox, endpoint, head, request);
-    if endpoint.sends() {
+    if endpoint.way().is_some() {
         sandbox.tell_change();
     }
     let wait = match answer.lost {
@@ -247,7 +238,7 @@ async fn answer(
             () = sandbox.stopping.cancelled() => {}
         }
     }
-    write(head, answer).await
+    write(head, answer)
 }
 
 fn respond(sandbox: &Sandbox, endpoint: Endpoint, head: &Head, request: Request<'_>) -> Answer {
@@ -263,7 +254,7 @@ fn respond(sandbox: &Sandbox, endpoint: Endpoint, head: &Head, request: Request<
     sandbox.platform().call(&call)
 }
 
-async fn write(head: &Head, answer: Answer) -> Response {
+fn write(head: &Head, answer: Answer) -> Response {
     if answer.lost.is_some() {
         head.connection.reset();
     }
@@ -278,10 +269,7 @@ async fn write(head: &Head, answer: Answer) -> Response {
     } else {
         drop_by_drop(bytes, answer.slow_body)
     };
-    let head = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_LENGTH, length.to_string()),
-    ];
+    let head = [(header::CONTENT_TYPE, media_type), (header::CONTENT_LENGTH, length.to_string())];
     let request_id = [("x-line-request-id", answer.request_id)];
     let accepted = answer.accepted_request_id.map(|id| [(api::ACCEPTED_REQUEST_HEADER, id)]);
     match accepted {

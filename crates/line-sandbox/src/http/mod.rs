@@ -38,19 +38,33 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
 }
 
 /// What the stand-in itself does not take; LINE's own refusals have LINE's form.
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
 }
 
-fn unknown_channel() -> Response {
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code, "message": self.message}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+fn refuse(status: StatusCode, code: &'static str, message: &str) -> Refused {
+    Refused { status, code, message: message.to_owned() }
+}
+
+fn unknown_channel() -> Refused {
     refuse(StatusCode::NOT_FOUND, "unknown_channel", "the channels file lacks it")
 }
 
-fn invalid(message: &str) -> Response {
+fn invalid(message: &str) -> Refused {
     refuse(StatusCode::BAD_REQUEST, "invalid", message)
 }
 
 /// The body, or the answer to one that is none.
-fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Response> {
+fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Refused> {
     request.map(|Json(body)| body).map_err(|error| invalid(&error.body_text()))
 }

@@ -1,5 +1,6 @@
 //! The page at `/`: a person's telephone. What it shows and does, it asks for here.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use mainstem_domain::ChannelId;
 use serde::{Deserialize, Serialize};
 
 use super::webhooks::refused;
-use super::{body, refuse};
+use super::{Refused, body, refuse};
 use crate::platform::Content;
 use crate::{ActRequest, Acted, ChatLine, Entry, Friendship, Sandbox};
 
@@ -21,7 +22,7 @@ use crate::{ActRequest, Acted, ChatLine, Entry, Friendship, Sandbox};
 const PAGE: &str = concat!(
     "<!doctype html>\n<html lang=\"zh-Hant\">\n<head>\n<meta charset=\"utf-8\">\n\
      <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-     <title>LINE, as people see it</title>\n<style>\n",
+     <link rel=icon href=data:,>\n<title>LINE, as people see it</title>\n<style>\n",
     include_str!("../page/style.css"),
     "</style>\n</head>\n",
     include_str!("../page/body.html"),
@@ -141,7 +142,7 @@ async fn media(
 async fn act(
     State(sandbox): Shared,
     request: Result<Json<ActRequest>, JsonRejection>,
-) -> Result<Json<Acted>, Response> {
+) -> Result<Json<Acted>, Refused> {
     let request = body(request)?;
     sandbox.act(request).await.map(Json).map_err(refused)
 }
@@ -152,11 +153,10 @@ struct Scanned {
 }
 
 /// Reads a QR code from a PNG.
-async fn scan(picture: bytes::Bytes) -> Result<Json<Scanned>, Response> {
+async fn scan(picture: bytes::Bytes) -> Result<Json<Scanned>, Refused> {
     let text = crate::scan::read(&picture);
-    text.map(|text| Json(Scanned { text })).map_err(|why| {
-        refuse(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "no_code", why)
-    })
+    text.map(|text| Json(Scanned { text }))
+        .map_err(|why| refuse(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "no_code", why))
 }
 
 /// User ids of LINE need no escaping; whatever else somebody posted does.
@@ -165,7 +165,7 @@ fn for_path(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
             escaped.push(char::from(byte));
         } else {
-            escaped += &format!("%{byte:02X}");
+            let _ = write!(escaped, "%{byte:02X}");
         }
         escaped
     })

@@ -13,7 +13,7 @@ use mainstem_domain::ChannelId;
 use mainstem_line::signature;
 use serde_json::{Value, json};
 
-use super::{body, invalid, refuse, unknown_channel};
+use super::{Refused, body, invalid, refuse, unknown_channel};
 use crate::{ActError, DeliverRequest, PlayError, PlayRequest, Progress, Sandbox};
 
 type Shared = State<Arc<Sandbox>>;
@@ -34,7 +34,7 @@ async fn progress(State(sandbox): Shared) -> Json<Progress> {
 async fn play(
     State(sandbox): Shared,
     request: Result<Json<PlayRequest>, JsonRejection>,
-) -> Result<Json<Progress>, Response> {
+) -> Result<Json<Progress>, Refused> {
     let request = body(request)?;
     sandbox.play(&request).await.map(Json).map_err(|error| match error {
         PlayError::Busy => refuse(StatusCode::CONFLICT, "busy", "a day is being played"),
@@ -46,7 +46,7 @@ async fn play(
 async fn deliver(
     State(sandbox): Shared,
     request: Result<Json<DeliverRequest>, JsonRejection>,
-) -> Result<Json<Value>, Response> {
+) -> Result<Json<Value>, Refused> {
     let request = body(request)?;
     let status = sandbox.deliver_body(&request).await.map_err(|message| invalid(&message))?;
     Ok(Json(json!({"status": status})))
@@ -56,7 +56,7 @@ async fn deliver(
 async fn verify(
     State(sandbox): Shared,
     Path(channel): Path<ChannelId>,
-) -> Result<Json<Value>, Response> {
+) -> Result<Json<Value>, Refused> {
     if sandbox.channel(&channel).is_none() {
         return Err(unknown_channel());
     }
@@ -73,7 +73,9 @@ async fn incumbent(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(account) = sandbox.channel(&channel) else { return unknown_channel() };
+    let Some(account) = sandbox.channel(&channel) else {
+        return unknown_channel().into_response();
+    };
     let claimed = headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
     let claimed = claimed.unwrap_or_default();
     let signed = account.signed(&body, claimed);
@@ -82,11 +84,11 @@ async fn incumbent(
         return StatusCode::OK.into_response();
     }
     let message = "x-line-signature is missing or was not made over these bytes";
-    refuse(StatusCode::UNAUTHORIZED, "bad_signature", message)
+    refuse(StatusCode::UNAUTHORIZED, "bad_signature", message).into_response()
 }
 
 /// What a person cannot do.
-pub(super) fn refused(error: ActError) -> Response {
+pub(super) fn refused(error: ActError) -> Refused {
     match error {
         ActError::UnknownChannel => unknown_channel(),
         ActError::Invalid(message) => invalid(message),

@@ -31,7 +31,7 @@ const icon = (element, name) => {
   return element;
 };
 const accountName = channel => accounts[channel]?.name ?? channel;
-const clock = at => new Date(at).toLocaleTimeString("zh-TW", { hour: "2-digit", minute: "2-digit", timeZone: "Asia/Taipei" });
+const clock = at => new Date(at).toLocaleTimeString("zh-TW", { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "Asia/Taipei" });
 const day = at => new Date(at).toLocaleDateString("zh-TW", { month: "long", day: "numeric", weekday: "short", timeZone: "Asia/Taipei" });
 const hash = (channel, user) => `#${encodeURIComponent(channel)}/${encodeURIComponent(user)}`;
 
@@ -113,7 +113,6 @@ const draw = chat => {
     lines.push(entryOf(entry, chat.entries[index - 1]));
   });
   log.replaceChildren(...lines);
-  if (atEnd || lines.length < 3) log.scrollTop = log.scrollHeight;
   const latest = chat.entries.at(-1);
   const items = latest?.by === "account" ? latest.message.quickReply?.items ?? [] : [];
   byId("quick").replaceChildren(...items.map(item => {
@@ -121,6 +120,11 @@ const draw = chat => {
     chip.addEventListener("click", () => act(item.action));
     return chip;
   }));
+  const toEnd = () => { log.scrollTop = log.scrollHeight; };
+  if (!atEnd) return;
+  toEnd();
+  // A picture has its height when it is there.
+  for (const image of log.querySelectorAll("img")) image.addEventListener("load", toEnd, { once: true });
 };
 
 const follow = async here => {
@@ -143,6 +147,7 @@ const drawMenu = () => {
   const show = chosen => {
     const heads = tabs.map(tab => {
       const head = el("button", "", tab.label);
+      head.setAttribute("role", "tab");
       head.setAttribute("aria-selected", String(tab === chosen));
       head.addEventListener("click", () => { does({ tap: { data: tab.data } }); show(tab); });
       return head;

@@ -69,12 +69,14 @@ impl Access {
 
     /// A token of 15 minutes, and how many seconds it lives. Any number can be good at once.
     pub(super) fn issue(&mut self, channel: &ChannelId, at: At) -> (String, u64) {
-        self.grants.retain(|_, grant| grant.until.is_none_or(|until| at < until.after(STATELESS_LIVES)));
+        self.grants
+            .retain(|_, grant| grant.until.is_none_or(|until| at < until.after(STATELESS_LIVES)));
         self.issued += 1;
         let seal = derive_uuid(&format!("line-sandbox access token {} {channel}", self.issued));
         let token = format!("stateless.{}", seal.simple());
         let until = Some(at.after(STATELESS_LIVES));
-        self.grants.insert(token.clone(), Grant { channel: channel.clone(), until, revoked: false });
+        self.grants
+            .insert(token.clone(), Grant { channel: channel.clone(), until, revoked: false });
         (token, STATELESS_LIVES.as_secs() - 1)
     }
 
@@ -100,7 +102,8 @@ impl Access {
 
     /// All tokens of a channel are good no more, as after a leak; says how many they were.
     pub(super) fn revoke_all(&mut self, channel: &ChannelId) -> usize {
-        let held = self.grants.values_mut().filter(|grant| grant.channel == *channel && !grant.revoked);
+        let held =
+            self.grants.values_mut().filter(|grant| grant.channel == *channel && !grant.revoked);
         held.map(|grant| grant.revoked = true).count()
     }
 }

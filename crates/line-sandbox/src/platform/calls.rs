@@ -84,13 +84,14 @@ impl Platform {
     fn take(&mut self, call: &Call<'_>, channel: &ChannelId, met: Met) -> Result<Done, Refused> {
         let account = self.account(channel)?;
         *account.figures.calls.entry(call.endpoint).or_default() += 1;
+        let way = call.endpoint.way();
         let limit = account.settings.limits.get(&call.endpoint).copied();
         if !account.buckets.take(call.endpoint, limit, call.at) {
-            account.figures.totals.rate_limited += u64::from(call.endpoint.sends());
+            account.figures.totals.rate_limited += u64::from(way.is_some());
             return Err(Refused::rate_limit());
         }
-        if call.endpoint.sends() {
-            return self.send(call, channel, met.fault);
+        if let Some(way) = way {
+            return self.send(call, way, channel, met.fault);
         }
         if met.fault == Some(Fault::Failed) {
             return Err(Refused::failed());
@@ -181,7 +182,7 @@ impl Platform {
             let status = if answer.lost.is_some() { NO_ANSWER } else { answer.status };
             *figures.statuses.entry(status).or_default() += 1;
             figures.latency.note(answer.latency + answer.slow_body);
-            if endpoint.sends() && !accepted {
+            if endpoint.way().is_some() && !accepted {
                 let repeated = answer.status == 409;
                 figures.totals.repeated += u64::from(repeated);
                 figures.totals.refused += u64::from(!repeated);

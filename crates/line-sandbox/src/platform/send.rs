@@ -14,7 +14,6 @@ use super::chats::{Author, Entry};
 use super::people::Reach;
 use super::retries::Accepted;
 use super::{Platform, parse};
-use crate::Endpoint;
 use crate::check::{Invalid, check};
 use crate::faults::Fault;
 use crate::ledger::{Seen, Way};
@@ -45,10 +44,11 @@ impl Platform {
     pub(super) fn send(
         &mut self,
         call: &Call<'_>,
+        way: Way,
         channel: &ChannelId,
         fault: Option<Fault>,
     ) -> Result<Done, Refused> {
-        let key = retry_key(call)?;
+        let key = retry_key(call, way)?;
         let Request::Body(body) = call.request else {
             return Err(Refused::new(405, "Method not allowed"));
         };
@@ -64,9 +64,9 @@ impl Platform {
                 ..Refused::new(409, "The retry key is already accepted")
             });
         }
-        let audience = self.audience(call, channel, &body)?;
+        let audience = self.audience(call, way, channel, &body)?;
         let account = self.account(channel)?;
-        let quota = account.settings.quota.filter(|_| audience.way != Way::Reply);
+        let quota = account.settings.quota.filter(|_| way != Way::Reply);
         if !account.usage.has_room(audience.people, quota, call.at) {
             account.figures.totals.over_quota += 1;
             return Err(Refused::monthly_limit());
@@ -75,7 +75,7 @@ impl Platform {
             return Err(Refused::failed());
         }
 
-        if audience.way != Way::Reply {
+        if way != Way::Reply {
             account.usage.take(audience.people, quota, call.at);
         }
         let request_id = self.next_request_id();
@@ -86,7 +86,7 @@ impl Platform {
         if let Some(token) = &audience.reply_token {
             self.replies.used(token);
         }
-        if call.endpoint == Endpoint::Narrowcast {
+        if way == Way::Narrowcast {
             let narrowcast =
                 Narrowcast { channel: channel.clone(), at: call.at, people: audience.people };
             self.narrowcasts.insert(request_id.clone(), narrowcast);
@@ -94,11 +94,11 @@ impl Platform {
         let lost = matches!(fault, Some(Fault::AnswerLost(_) | Fault::Malformed));
         self.count(channel, &audience, key, lost)?;
         let sent = self.deliver(call, channel, audience, &body, &request_id, lost);
-        let body = match call.endpoint {
-            Endpoint::Reply | Endpoint::Push => json!({"sentMessages": sent}),
-            _ => json!({}),
+        let body = match way {
+            Way::Reply | Way::Push => json!({"sentMessages": sent}),
+            Way::Multicast | Way::Narrowcast | Way::Broadcast => json!({}),
         };
-        let status = if call.endpoint == Endpoint::Narrowcast { 202 } else { 200 };
+        let status = if way == Way::Narrowcast { 202 } else { 200 };
         Ok(Done { status, request_id: Some(request_id), ..Done::json(&body) })
     }
 
@@ -130,29 +130,29 @@ impl Platform {
     fn audience(
         &self,
         call: &Call<'_>,
+        way: Way,
         channel: &ChannelId,
         body: &Value,
     ) -> Result<Audience, Refused> {
         let text = |field: &str| body[field].as_str().unwrap_or_default();
-        let audience =
-            |way, to, people| Audience { way, to, people, reply_token: None };
-        match call.endpoint {
-            Endpoint::Reply => {
+        let audience = |to, people| Audience { way, to, people, reply_token: None };
+        match way {
+            Way::Reply => {
                 let token = text("replyToken");
                 let to = self.replies.good(token, channel, call.at);
                 let to = to.ok_or_else(Refused::invalid_reply_token)?.to_owned();
                 let reply_token = Some(token.to_owned());
-                Ok(Audience { reply_token, ..audience(Way::Reply, vec![to], 0) })
+                Ok(Audience { reply_token, ..audience(vec![to], 0) })
             }
-            Endpoint::Multicast => {
+            Way::Multicast => {
                 let ids = body["to"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 let once: BTreeSet<_> = ids.collect();
                 let seen = |user: &&str| self.people.reach(channel, user) == Reach::Seen(1);
                 let to: Vec<_> = once.into_iter().filter(seen).map(str::to_owned).collect();
                 let people = count(&to);
-                Ok(audience(Way::Multicast, to, people))
+                Ok(audience(to, people))
             }
-            Endpoint::Narrowcast | Endpoint::Broadcast => {
+            Way::Narrowcast | Way::Broadcast => {
                 // Who fits a description would be told by LINE's own knowledge of people.
                 for field in ["recipient", "filter"] {
                     if body.get(field).is_some_and(|value| !value.is_null()) {
@@ -165,14 +165,13 @@ impl Platform {
                 let friends = self.people.friends(channel).take(most);
                 let to: Vec<_> = friends.map(str::to_owned).collect();
                 let people = count(&to);
-                let narrow = call.endpoint == Endpoint::Narrowcast;
-                Ok(audience(if narrow { Way::Narrowcast } else { Way::Broadcast }, to, people))
+                Ok(audience(to, people))
             }
-            _ => {
+            Way::Push => {
                 let to = text("to").to_owned();
                 match self.people.reach(channel, &to) {
-                    Reach::Seen(people) => Ok(audience(Way::Push, vec![to], people)),
-                    Reach::Nobody => Ok(audience(Way::Push, Vec::new(), 0)),
+                    Reach::Seen(people) => Ok(audience(vec![to], people)),
+                    Reach::Nobody => Ok(audience(Vec::new(), 0)),
                     Reach::Foreign => Err(Refused::new(
                         400,
                         "The property, 'to', in the request body is invalid (line: -, column: -)",
@@ -245,7 +244,11 @@ impl Platform {
         };
         let sent = ids.into_iter().zip(messages.iter()).map(|(id, message)| {
             let token = derive_uuid(&id).simple().to_string();
-            if quotable(message) { json!({"id": id, "quoteToken": token}) } else { json!({"id": id}) }
+            if quotable(message) {
+                json!({"id": id, "quoteToken": token})
+            } else {
+                json!({"id": id})
+            }
         });
         sent.collect()
     }
@@ -262,9 +265,9 @@ fn count(all: &[String]) -> u64 {
     u64::try_from(all.len()).unwrap_or(u64::MAX)
 }
 
-fn retry_key(call: &Call<'_>) -> Result<Option<Uuid>, Refused> {
+fn retry_key(call: &Call<'_>, way: Way) -> Result<Option<Uuid>, Refused> {
     let Some(key) = call.retry_key else { return Ok(None) };
-    if !call.endpoint.takes_retry_key() {
+    if way == Way::Reply {
         return Err(Refused::new(400, "The retry key header is not supported for this endpoint"));
     }
     let key = Uuid::parse_str(key).map_err(|_| Refused::new(400, "The retry key is not a UUID"))?;

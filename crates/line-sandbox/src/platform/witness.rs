@@ -6,10 +6,10 @@ use mainstem_domain::{At, ChannelId};
 use mainstem_line::LineEvent;
 use serde_json::{Map, Value, json};
 
+use super::Platform;
 use super::chats::{Author, Entry};
 use super::media::{Content, Kind};
 use super::people::Friendship;
-use super::Platform;
 
 /// Fields that every event has; what is left of one stands in the chat.
 const COMMON: [&str; 7] =
@@ -48,7 +48,12 @@ impl Platform {
         at: At,
     ) {
         let id = |raw: &Map<String, Value>, field: &str| {
-            Some(raw.get(field)?.get(if field == "unsend" { "messageId" } else { "id" })?.as_str()?.to_owned())
+            Some(
+                raw.get(field)?
+                    .get(if field == "unsend" { "messageId" } else { "id" })?
+                    .as_str()?
+                    .to_owned(),
+            )
         };
         match event.kind.as_str() {
             "unsend" => {

@@ -312,15 +312,12 @@ fn plain(text: &str) -> String {
     while let [first, behind @ ..] = rest {
         let number = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
         let number = number.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match number.filter(|_| *first == b'%') {
-            Some(number) => {
-                bytes.push(number);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
+        if let Some(number) = number.filter(|_| *first == b'%') {
+            bytes.push(number);
+            rest = &behind[2..];
+        } else {
+            bytes.push(*first);
+            rest = behind;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -247,11 +247,7 @@ fn friends(
     friends
 }
 
-fn deliveries(
-    draws: &mut ChaCha8Rng,
-    events: Vec<Event>,
-    request: &PlayRequest,
-) -> Vec<Delivery> {
+fn deliveries(draws: &mut ChaCha8Rng, events: Vec<Event>, request: &PlayRequest) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     let mut events = events.into_iter().peekable();
     while events.peek().is_some() {
@@ -395,12 +391,8 @@ mod tests {
 
     #[test]
     fn a_strange_day_holds_what_few_were_tried_with() {
-        let request = PlayRequest {
-            events: 3_000,
-            strange_percent: 30,
-            reorder_percent: 20,
-            ..request(7)
-        };
+        let request =
+            PlayRequest { events: 3_000, strange_percent: 30, reorder_percent: 20, ..request(7) };
         let lanes = plan(&request, &channels());
         let all: Vec<_> = lanes.iter().flat_map(|lane| &lane.deliveries).collect();
         assert!(all.iter().any(|delivery| delivery.events.is_empty()));
@@ -409,15 +401,27 @@ mod tests {
             all.iter().map(|one| one.body("a", At::from_millis(1), false)).collect();
         let text = bodies.concat();
         for word in [
-            "standby", "observing", "hologram", "scent", "satellite", "unsend", "messageEdited",
-            "groupId", "accountLink", "\\ud842", "an old payload", "botSuspended",
+            "standby",
+            "observing",
+            "hologram",
+            "scent",
+            "satellite",
+            "unsend",
+            "messageEdited",
+            "groupId",
+            "accountLink",
+            "\\ud842",
+            "an old payload",
+            "botSuspended",
         ] {
             assert!(text.contains(word), "{word}");
         }
         // Whatever it is, each body is a webhook, and each event one by itself.
         for body in &bodies {
             let webhook = mainstem_line::Webhook::parse(body.as_bytes()).unwrap();
-            assert!(webhook.events.into_iter().all(|raw| mainstem_line::LineEvent::parse(raw).is_ok()));
+            assert!(
+                webhook.events.into_iter().all(|raw| mainstem_line::LineEvent::parse(raw).is_ok())
+            );
         }
         let again = all[0].body("a", At::from_millis(1), true);
         assert_eq!(again.len() + all[0].events.len(), bodies[0].len(), "true is shorter by one");

@@ -26,8 +26,7 @@ pub(crate) fn write(value: &Value, style: Style, seed: u64) -> String {
     if style == Style::Compact {
         return value.to_string();
     }
-    let mut writer =
-        Writer { style, draws: ChaCha8Rng::seed_from_u64(seed), text: String::new() };
+    let mut writer = Writer { style, draws: ChaCha8Rng::seed_from_u64(seed), text: String::new() };
     writer.value(value);
     writer.text
 }
