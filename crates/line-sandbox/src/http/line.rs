@@ -64,7 +64,8 @@ pub(super) fn routes() -> Router<Arc<Sandbox>> {
 /// What stands before the body of a call.
 struct Head {
     headers: HeaderMap,
-    connection: Connection,
+    /// Served by a listener that is not ours, a connection cannot be reset; its call hangs instead.
+    connection: Option<Connection>,
 }
 
 impl<S: Sync> axum::extract::FromRequestParts<S> for Head {
@@ -78,10 +79,9 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Head {
     }
 }
 
-/// Served by a listener that is not ours, a connection cannot be reset; its call hangs instead.
-fn connection(extensions: &Extensions) -> Connection {
+fn connection(extensions: &Extensions) -> Option<Connection> {
     let known = extensions.get::<ConnectInfo<Connection>>();
-    known.map(|ConnectInfo(connection)| connection.clone()).unwrap_or_default()
+    known.map(|ConnectInfo(connection)| connection.clone())
 }
 
 type ReadBody = Result<Bytes, BytesRejection>;
@@ -229,6 +229,7 @@ async fn answer(
     }
     let wait = match answer.lost {
         Some(Lost::Hang) => answer.latency + HANG,
+        Some(Lost::Reset) if head.connection.is_none() => answer.latency + HANG,
         Some(Lost::Reset | Lost::Status500) | None => answer.latency,
     };
     if !wait.is_zero() {
@@ -255,8 +256,8 @@ fn respond(sandbox: &Sandbox, endpoint: Endpoint, head: &Head, request: Request<
 }
 
 fn write(head: &Head, answer: Answer) -> Response {
-    if answer.lost.is_some() {
-        head.connection.reset();
+    if let Some(connection) = head.connection.as_ref().filter(|_| answer.lost.is_some()) {
+        connection.reset();
     }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (media_type, bytes) = match answer.body {
