@@ -8,6 +8,7 @@
 
 mod apply;
 mod demo;
+mod difference;
 mod doctor;
 mod healthcheck;
 mod operator;
