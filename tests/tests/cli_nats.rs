@@ -179,8 +179,11 @@ async fn a_case_is_taken_by_hand_and_a_second_taker_is_told_who_has_it() {
     assert!(second.contains("Nats-Service-Error-Code: 409"), "{second}");
     assert!(second.contains("unit/test"), "{second}");
 
-    let resolved = desk.blocks(&["case", "resolve"]);
+    let resolved = desk.blocks(&["nats", "case", "why", "resolve"]);
     assert!(resolved.contains("CASE_STATE_RESOLVED"), "{resolved}");
+    for expected in ["\"rule\":\"menu-repair\"", "\"caseOpened\":true", "\"configuration\":\""] {
+        assert!(resolved.contains(expected), "{expected} is missing in:\n{resolved}");
+    }
     let empty = desk
         .shell
         .run("nats --context backoffice consumer next QUEUES queue-repair-north-p2 --wait 1s");
@@ -190,6 +193,63 @@ async fn a_case_is_taken_by_hand_and_a_second_taker_is_told_who_has_it() {
     assert!(looked.contains("queue-repair-north-p2"), "{looked}");
     let refused = desk.shell.run("nats --context backoffice --timeout 2s stream get CUSTOMER 1");
     assert!(!refused.well, "{}", refused.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_looked_at_paused_and_resumed_and_nothing_is_lost() {
+    let Some(desk) = Desk::open().await else { return };
+    desk.cases(1..=2).await;
+    let said = desk.blocks(&["nats", "queue"]);
+    assert!(said.contains("\"queue\":\"repair-north\",\"open\":2"), "{said}");
+    // The context of the back office.
+    let context: Vec<_> = desk.page.blocks["case"].lines().take(2).collect();
+    let _ = desk.shell.well(&context.join("\n"));
+    let paused = desk.blocks(&["pause"]);
+    assert_eq!(paused.matches("\"reason\":\"stocktaking\"").count(), 2, "{paused}");
+    assert!(!paused.contains("CASE_STATE"), "nothing is given out: {paused}");
+    eventually("its items are off the queue", async || {
+        desk.deployment.subjects("QUEUES", "queue.>").await.is_empty().then_some(())
+    })
+    .await;
+    let cases = desk.deployment.call("operator", "routing", "list-cases", json!({})).await.unwrap();
+    let case = cases["cases"][0]["case"].as_str().unwrap();
+    let refused = desk.shell.well(&format!(
+        "nats --context backoffice req svc.routing.accept-case '{{\"case\":\"{case}\"}}' \
+         -H 'Authorization:Bearer token-unit'"
+    ));
+    assert!(refused.contains("is paused by unit/test"), "{refused}");
+    let resumed = desk.blocks(&["resume"]);
+    assert!(resumed.contains("CASE_STATE_ACCEPTED"), "{resumed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_spoken_with_by_hand() {
+    let Some(desk) = Desk::open().await else { return };
+    let mut directory = serde_json::to_value(with_the_queue_of_the_page()).unwrap();
+    directory["staff"] = json!({"s-001": {"name": "Lin", "store": "taipei-1"}});
+    directory["desks"] = json!({"central": {"name": "Central"}});
+    let talk = json!({
+        "name": "talk", "when": "event.menu == 'talk'",
+        "targets": ["store_on_shift 180s", "central_desk"],
+    });
+    directory["rules"].as_array_mut().unwrap().push(talk);
+    let directory = serde_json::from_value(directory).unwrap();
+    desk.deployment.apply(&directory, &["identity-merge", "routing", "notification"]).await;
+    let there = desk.blocks(&["nats", "presence"]);
+    assert!(there.contains("\"available\":true"), "{there}");
+    let postback = "menu=talk".to_owned();
+    desk.deployment.publish(&Event { postback, ..Event::repair("e-1", "U1") }).await;
+    eventually("somebody is asked", async || {
+        let body = json!({"state": "CONVERSATION_STATE_OFFERED"});
+        let listed = desk.deployment.call("operator", "routing", "list-conversations", body).await;
+        listed.unwrap()["conversations"].is_array().then_some(())
+    })
+    .await;
+    let said = desk.blocks(&["talk"]);
+    for expected in ["CONVERSATION_STATE_IN_PROGRESS", "CONVERSATION_STATE_CLOSED"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!said.contains("Nats-Service-Error"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -180,6 +180,9 @@ impl Operator {
     async fn looks(&self) {
         let applied = self.blocks(&["apply"]);
         assert!(!applied.is_empty());
+        let tried = self.blocks(&["try"]);
+        assert!(tried.contains("nothing would change"), "{tried}");
+        assert!(tried.contains(", 0 decided otherwise"), "{tried}");
         let said = eventually("nothing is lost", async || {
             let said = self.blocks(&["look"]);
             let count = |name: &str| {

@@ -23,6 +23,7 @@ use mainstem_bus::topology::{CUSTOMER, INBOUND, OUTBOX, QUEUES, ROUTING};
 use mainstem_bus::{Machine, Stored, sha256_hex};
 use mainstem_cli::report::{Report, report};
 use mainstem_cli::tree;
+use mainstem_cli::what_if::{Window, again};
 use mainstem_domain::configuration::{ChannelKind, Configuration};
 use mainstem_domain::notification::{Event, Outcome};
 use mainstem_domain::{At, ItemId, routing};
@@ -390,6 +391,18 @@ impl Retailer {
     }
 }
 
+impl Retailer {
+    /// Lived through again under the rules that were in force, the day is the same.
+    async fn assert_nothing_would_differ(&self) {
+        let rules = self.example.rules.clone();
+        let outcome = again(&self.deployment.bus, rules, &Window::default()).await.unwrap();
+        assert!(outcome.inputs > 0);
+        assert!(outcome.differences.is_empty(), "{:#?}", outcome.differences);
+        assert!(outcome.assumptions.is_empty(), "{:#?}", outcome.assumptions);
+        assert_eq!(outcome.was, outcome.would);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_nothing_is_lost_and_nothing_doubled() {
     let number = |name: &str| tools::variable(name).map(|text| text.parse().expect("a number"));
@@ -418,4 +431,5 @@ async fn whatever_is_killed_nothing_is_lost_and_nothing_doubled() {
     retailer.assert_as_decided::<IdentityMachine>().await;
     retailer.assert_as_decided::<RoutingMachine>().await;
     retailer.assert_as_decided::<NotificationMachine>().await;
+    retailer.assert_nothing_would_differ().await;
 }

@@ -116,6 +116,7 @@ fn decider(service: &'static str, ledger: &str) -> User {
         // Its queue keeper sees what is on offer, and takes off what is not on offer any more.
         user.api(QUEUES, &["STREAM.INFO", "STREAM.PURGE"]);
         user.subscribe.push(topology::ALL_CASES.to_owned());
+        user.subscribe.push(topology::ledger_subject(service, topology::PAUSES));
     }
     // Its custodian deletes what stands under the wrong customer, or of one who is forgotten.
     // It moves nothing that a service downstream has not read, which the newest record there tells.

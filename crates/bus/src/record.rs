@@ -182,6 +182,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Its sequence; of the copy of a record that was moved, that of its original.
+    #[must_use]
+    pub fn original(&self) -> u64 {
+        self.record.moved_from().map_or(self.sequence, |(_, original)| original)
+    }
+
     /// When a record of a ledger was decided.
     #[must_use]
     pub fn decided_at(&self) -> At {

@@ -60,6 +60,10 @@ pub const CUSTODY: &str = "custody";
 pub const STAFF: &str = "staff";
 /// See [`EPOCH`]. Binding codes of which nobody can tell whose they were.
 pub const CODES: &str = "codes";
+/// See [`EPOCH`]. Rules whose condition could not be evaluated.
+pub const RULES: &str = "rules";
+/// See [`EPOCH`]. Queues that give nothing out for a while.
+pub const PAUSES: &str = "pauses";
 /// See [`EPOCH`]. What is forgotten with its customer, and somebody may still show.
 pub const WITHDRAWN: &str = "withdrawn";
 
@@ -333,11 +337,17 @@ pub fn relay_durable(channel: &ChannelId) -> String {
     format!("relay-{channel}")
 }
 
+/// What a customer does.
+#[must_use]
+pub fn channels_of(customer: CustomerId) -> String {
+    format!("customer.{customer}.channel")
+}
+
 /// A channel event of a customer, or of nobody.
 #[must_use]
 pub fn channel_subject(customer: Option<CustomerId>, channel: &ChannelId) -> String {
     match customer {
-        Some(customer) => format!("customer.{customer}.channel"),
+        Some(customer) => channels_of(customer),
         None => format!("channel.{channel}"),
     }
 }
@@ -382,6 +392,18 @@ pub fn item_subject(queue: &QueueId, priority: Priority, case: CaseId) -> String
     format!("queue.{queue}.{priority}.{case}")
 }
 
+/// All cases on offer on one queue.
+#[must_use]
+pub fn items_on(queue: &QueueId) -> String {
+    format!("queue.{queue}.>")
+}
+
+/// The queue that an item is on.
+#[must_use]
+pub fn queue_of(item: &str) -> Option<QueueId> {
+    item.strip_prefix("queue.")?.split('.').next()?.parse().ok()
+}
+
 /// All cases on offer on one queue with one priority.
 #[must_use]
 pub fn queue_items(queue: &QueueId, priority: Priority) -> String {
@@ -403,6 +425,9 @@ pub fn queued_on(queue: &QueueId) -> String {
 
 /// Every item of every queue.
 pub const ALL_ITEMS: &str = "queue.>";
+
+/// What all customers do.
+pub const ALL_CHANNELS: &str = "customer.*.channel";
 
 /// What becomes of the cases of all customers.
 pub const ALL_CASES: &str = "customer.*.case";

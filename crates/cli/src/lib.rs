@@ -8,7 +8,9 @@
 
 mod apply;
 mod demo;
+mod difference;
 mod doctor;
+mod explain;
 mod healthcheck;
 mod operator;
 mod provision;
@@ -19,6 +21,7 @@ mod table;
 mod timeline;
 pub mod tree;
 mod up;
+pub mod what_if;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +60,8 @@ enum Command {
     Report(report::Args),
     /// Show the whole journey of a customer; it is personal data
     Timeline(timeline::Timeline),
+    /// Show why an inbound event went where it went
+    Explain(explain::Explain),
     /// Ask a service whether it can work; exit code 0 or 1
     Healthcheck(healthcheck::Healthcheck),
     /// Play a short day through the whole of Mainstem, on this machine
@@ -80,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Replay(replay) => with(config, async |config| replay.run(&config).await),
         Command::Report(report) => with(config, async |config| report.run(&config).await),
         Command::Timeline(timeline) => with(config, async |config| timeline.run(&config).await),
+        Command::Explain(explain) => with(config, async |config| explain.run(&config).await),
         Command::Healthcheck(check) => with(config, async |_| check.run().await),
         Command::Demo(demo) => return demo.run(),
         Command::Flow => {

@@ -38,7 +38,7 @@ fn customer(text: &str) -> Result<CustomerId, String> {
     })
 }
 
-fn moment(text: &str) -> Result<At, String> {
+pub(crate) fn moment(text: &str) -> Result<At, String> {
     At::parse(text).ok_or_else(|| "write a moment in UTC, e.g. 2026-11-21T09:00:00Z".to_owned())
 }
 

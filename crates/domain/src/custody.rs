@@ -447,6 +447,12 @@ impl Custody {
         }
     }
 
+    /// Whether a split is under way: records of some customers may stand under another.
+    #[must_use]
+    pub fn is_dividing(&self) -> bool {
+        !self.splits.is_empty()
+    }
+
     /// The jobs that are open, in a fixed order.
     #[must_use]
     pub fn jobs(&self) -> Vec<Job> {

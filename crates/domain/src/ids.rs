@@ -123,6 +123,12 @@ slug!(
 );
 
 slug!(
+    /// What a rule marks a case or a conversation with, e.g. `complaint`.
+    Tag,
+    "tag"
+);
+
+slug!(
     /// What an attribute of a person says, e.g. `name`, `given-name`, `family-name`,
     /// `birth-date`, `city`, `language`.
     AttributeName,

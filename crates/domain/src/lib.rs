@@ -28,6 +28,6 @@ pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
     AttributeName, BrandId, CalendarId, CaseId, ChannelId, ConflictId, ConversationId, CustomerId,
     DeskId, DisputeId, ErasureId, EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId,
-    StaffId, StoreId, SuggestionId, UnitId, derive_uuid,
+    StaffId, StoreId, SuggestionId, Tag, UnitId, derive_uuid,
 };
 pub use refusal::{Refusal, RefusalCode, Violation};

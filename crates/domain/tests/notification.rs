@@ -158,6 +158,7 @@ impl World {
                     case: None,
                     carrier: None,
                     staff: None,
+                    rule: None,
                     reply: reply_age.map(|age| ReplyRight {
                         token: "token".to_owned(),
                         received_at: received(age),

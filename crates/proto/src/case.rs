@@ -8,7 +8,7 @@ use mainstem_domain::routing::{Case, CaseView, Clock, Details, Opener, Stage, Ti
 
 use crate::error::FieldError;
 use crate::field::{
-    parse_carrier, parse_case, parse_channel, parse_customer, parse_id, parse_optional,
+    parse_all, parse_carrier, parse_case, parse_channel, parse_customer, parse_id, parse_optional,
     parse_queue, parse_time, text, timestamp,
 };
 use crate::wire::routing as wire;
@@ -74,6 +74,7 @@ pub(crate) fn case_to_wire(id: CaseId, case: &Case) -> wire::Case {
             .filter(|_| case.details != Details::default()),
         timing: Some(timing_to_wire(&case.timing)),
         shared_serial: case.shared_serial,
+        tags: case.tags.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -133,6 +134,7 @@ impl TryFrom<wire::Case> for CaseView {
                 queued_times: case.queue_count,
                 stage,
                 timing: held_timing(case.timing)?,
+                tags: parse_all("tags", &case.tags)?,
                 shared_serial: case.shared_serial,
             },
         })

@@ -14,8 +14,8 @@ use mainstem_domain::{At, ConversationId, StaffId};
 use crate::case::parse_priority;
 use crate::error::{DecodeError, FieldError};
 use crate::field::{
-    parse_carrier, parse_channel, parse_customer, parse_id, parse_optional, parse_time, text,
-    timestamp,
+    parse_all, parse_carrier, parse_channel, parse_customer, parse_id, parse_optional, parse_time,
+    text, timestamp,
 };
 use crate::record::{self, Encoded};
 use crate::wire::routing as wire;
@@ -24,6 +24,8 @@ use crate::wire::routing as wire;
 pub const CONVERSATION_OPENED: &str = "mainstem.routing.conversation-opened.v1";
 /// The customer wrote while it was open.
 pub const CONVERSATION_ACTIVE: &str = "mainstem.routing.conversation-active.v1";
+/// A rule marked it.
+pub const CONVERSATION_TAGGED: &str = "mainstem.routing.conversation-tagged.v1";
 /// It was offered to somebody, or waits in line.
 pub const CONVERSATION_OFFERED: &str = "mainstem.routing.conversation-offered.v1";
 /// Somebody has it.
@@ -46,9 +48,10 @@ pub const STAFF_REVIEWED: &str = "mainstem.routing.staff-reviewed.v1";
 pub const STAFF_IDLE_RESTATED: &str = "mainstem.routing.staff-idle-restated.v1";
 
 /// The kinds of all these records.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     CONVERSATION_OPENED,
     CONVERSATION_ACTIVE,
+    CONVERSATION_TAGGED,
     CONVERSATION_OFFERED,
     CONVERSATION_ACCEPTED,
     CONVERSATION_ASSIGNED,
@@ -93,9 +96,10 @@ pub fn encode(event: &ConversationEvent) -> Encoded {
                 &wire::StaffStands { standing, previous_store, previous_desk, previous_central },
             )
         }
-        ConversationEvent::Reviewed { up_to } => {
-            record::write(STAFF_REVIEWED, &wire::StaffReviewed { up_to: text(up_to.as_ref()) })
-        }
+        ConversationEvent::Reviewed { up_to, again } => record::write(
+            STAFF_REVIEWED,
+            &wire::StaffReviewed { up_to: text(up_to.as_ref()), again: *again },
+        ),
         ConversationEvent::IdleRestated { since } => {
             let staff = since.iter().map(|(staff, since)| wire::StaffIdle {
                 staff: staff.to_string(),
@@ -104,6 +108,7 @@ pub fn encode(event: &ConversationEvent) -> Encoded {
             record::write(STAFF_IDLE_RESTATED, &wire::StaffIdleRestated { staff: staff.collect() })
         }
         ConversationEvent::Active { about, .. }
+        | ConversationEvent::Tagged { about, .. }
         | ConversationEvent::Offered { about, .. }
         | ConversationEvent::Accepted { about, .. }
         | ConversationEvent::Assigned { about, .. }
@@ -120,7 +125,7 @@ fn encode_step(about: &About, event: &ConversationEvent) -> Encoded {
     let (store, brand) = (text(about.store.as_ref()), text(about.brand.as_ref()));
     let previous_staff = text(about.staff.as_ref());
     match event {
-        ConversationEvent::Active { event, reply, .. } => record::write(
+        ConversationEvent::Active { event, rule, reply, .. } => record::write(
             CONVERSATION_ACTIVE,
             &wire::ConversationActive {
                 previous_staff,
@@ -130,8 +135,22 @@ fn encode_step(about: &About, event: &ConversationEvent) -> Encoded {
                 store,
                 brand,
                 event: event.to_string(),
+                rule: rule.clone().unwrap_or_default(),
                 reply_token: reply.as_ref().map(|right| right.token.clone()).unwrap_or_default(),
                 reply_receive_time: reply.as_ref().map(|right| timestamp(right.received_at)),
+            },
+        ),
+        ConversationEvent::Tagged { tags, rule, .. } => record::write(
+            CONVERSATION_TAGGED,
+            &wire::ConversationTagged {
+                previous_staff,
+                conversation,
+                customer,
+                carrier,
+                store,
+                brand,
+                tags: tags.iter().map(ToString::to_string).collect(),
+                rule: rule.clone(),
             },
         ),
         ConversationEvent::Offered { stage, ended, chain, passed, passed_over, .. } => {
@@ -257,7 +276,16 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeError>
             Ok(ConversationEvent::Active {
                 about: about!(record)?,
                 event: parse_id("event", &record.event)?,
+                rule: (!record.rule.is_empty()).then_some(record.rule),
                 reply: reply_from(record.reply_token, record.reply_receive_time)?,
+            })
+        }
+        CONVERSATION_TAGGED => {
+            let record: wire::ConversationTagged = record::read(body)?;
+            Ok(ConversationEvent::Tagged {
+                about: about!(record)?,
+                tags: parse_all("tags", &record.tags)?,
+                rule: record.rule,
             })
         }
         CONVERSATION_OFFERED => {
@@ -323,7 +351,8 @@ fn decode_staff(kind: &str, body: &[u8]) -> Result<ConversationEvent, DecodeErro
         }
         STAFF_REVIEWED => {
             let record: wire::StaffReviewed = record::read(body)?;
-            Ok(ConversationEvent::Reviewed { up_to: parse_optional("up_to", &record.up_to)? })
+            let up_to = parse_optional("up_to", &record.up_to)?;
+            Ok(ConversationEvent::Reviewed { up_to, again: record.again })
         }
         STAFF_IDLE_RESTATED => {
             let record: wire::StaffIdleRestated = record::read(body)?;
@@ -364,6 +393,7 @@ fn conversation_to_wire(id: ConversationId, one: &Conversation) -> wire::Convers
         passed: one.passed.iter().map(passed_to_wire).collect(),
         reply_token: one.reply.as_ref().map(|right| right.token.clone()).unwrap_or_default(),
         reply_receive_time: one.reply.as_ref().map(|right| timestamp(right.received_at)),
+        tags: one.tags.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -394,6 +424,7 @@ impl TryFrom<wire::Conversation> for ConversationView {
                 active_at: parse_time("active_time", one.active_time)?,
                 chain: all(&one.targets, target_from)?,
                 stage: talk_from(one.talk)?,
+                tags: parse_all("tags", &one.tags)?,
                 passed: all(&one.passed, passed_from)?,
                 reply: reply_from(one.reply_token, one.reply_receive_time)?,
             },
@@ -412,7 +443,7 @@ fn reply_from(
     Ok(Some(ReplyRight { token, received_at }))
 }
 
-fn target_to_wire(target: &Target) -> wire::Target {
+pub(crate) fn target_to_wire(target: &Target) -> wire::Target {
     let within = target.within.map_or(0, |within| within.as_millis());
     wire::Target {
         target: target.who.name().to_owned(),
@@ -446,7 +477,7 @@ pub fn state_of(talk: &Talk) -> wire::ConversationState {
     }
 }
 
-fn talk_to_wire(talk: &Talk) -> wire::Talk {
+pub(crate) fn talk_to_wire(talk: &Talk) -> wire::Talk {
     let none = wire::Talk { state: state_of(talk).into(), ..wire::Talk::default() };
     match talk {
         Talk::Waiting => none,
@@ -500,7 +531,7 @@ fn passed_from(passed: &wire::Passed) -> Result<(StaffId, At), FieldError> {
     Ok((parse_id("passed.staff", &passed.staff)?, parse_time("passed.time", passed.time)?))
 }
 
-fn passed_over_to_wire(passed: &PassedOver) -> wire::PassedOver {
+pub(crate) fn passed_over_to_wire(passed: &PassedOver) -> wire::PassedOver {
     wire::PassedOver {
         target: passed.who.name().to_owned(),
         staff: text(passed.staff.as_ref()),

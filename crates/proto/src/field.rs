@@ -1,5 +1,6 @@
 //! Fields that many messages have: ids, identifiers, request ids and times.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use mainstem_domain::identifier::{Identifier, IdentifierError, normalise};
@@ -7,7 +8,7 @@ use mainstem_domain::person::{Carrier, NoCarrier};
 use mainstem_domain::{
     At, CaseId, ChannelId, CustomerId, DisputeId, ErasureId, IdError, ItemId, QueueId, SuggestionId,
 };
-use pbjson_types::Timestamp;
+pub use pbjson_types::Timestamp;
 
 use crate::error::FieldError;
 
@@ -119,6 +120,14 @@ pub fn timestamp(at: At) -> Timestamp {
     let millis = at.as_millis().clamp(FIRST_SECOND * 1_000, LAST_SECOND * 1_000 + 999);
     let nanos = i32::try_from(millis.rem_euclid(1_000)).unwrap_or(0) * 1_000_000;
     Timestamp { seconds: millis.div_euclid(1_000), nanos }
+}
+
+/// Reads ids, each of which counts once.
+pub fn parse_all<T: FromStr<Err = IdError> + Ord>(
+    field: &str,
+    texts: &[String],
+) -> Result<BTreeSet<T>, FieldError> {
+    texts.iter().map(|text| parse_id(field, text)).collect()
 }
 
 /// Reads an id that must be there.

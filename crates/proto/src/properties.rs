@@ -11,7 +11,7 @@ use mainstem_domain::routing::{
 };
 use mainstem_domain::{
     At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, ItemId,
-    QueueId, SplitId, StoreId, SuggestionId, UnitId, identity as id, notification as note,
+    QueueId, SplitId, StoreId, SuggestionId, Tag, UnitId, identity as id, notification as note,
     routing as route,
 };
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ use cases::{case, routing_event};
 use conversations::{conversation_event, withdrawn};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 71] = [
+const KINDS: [&str; 75] = [
     watch::CASE_WITHDRAWN,
     watch::CONVERSATION_WITHDRAWN,
     identity::CUSTOMER_CREATED,
@@ -71,6 +71,10 @@ const KINDS: [&str; 71] = [
     routing::CASES_MOVED,
     routing::PURCHASE_NOTED,
     routing::MESSAGE_REQUESTED,
+    routing::RULES_TRIED,
+    routing::RULE_FAILED,
+    routing::QUEUE_PAUSED,
+    routing::QUEUE_RESUMED,
     routing::CASE_RESTATED,
     routing::SPLIT_BEGUN,
     routing::DIVIDED,
@@ -150,6 +154,10 @@ prop_compose! {
 }
 prop_compose! {
     fn queue()(text in slug()) -> QueueId { text.parse().unwrap() }
+}
+fn tags() -> impl Strategy<Value = BTreeSet<Tag>> {
+    let tag = slug().prop_map(|text| text.parse().unwrap());
+    prop::collection::btree_set(tag, 0..3)
 }
 prop_compose! {
     fn event_id()(text in "[!-~]{1,128}") -> EventId { text.parse().unwrap() }

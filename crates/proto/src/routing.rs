@@ -10,11 +10,13 @@ pub use crate::case::{details_from, parse_priority};
 use crate::channel::{mode_from, mode_to};
 use crate::conversation;
 use crate::custody::{self, Kinds};
+use crate::decision;
 use crate::error::{DecodeError, FieldError};
 use crate::field::{
     parse_carrier, parse_case, parse_channel, parse_customer, parse_id, parse_optional,
     parse_queue, parse_time, text, timestamp,
 };
+use crate::pause;
 use crate::record::{self, Encoded};
 use crate::watch::{self, CASE_WITHDRAWN, CONVERSATION_WITHDRAWN};
 use crate::wire::routing as wire;
@@ -51,8 +53,16 @@ pub const CASE_RESOLVED: &str = "mainstem.routing.case-resolved.v1";
 pub const CASES_MOVED: &str = "mainstem.routing.cases-moved.v1";
 /// The customer bought of another brand than before.
 pub const PURCHASE_NOTED: &str = "mainstem.routing.purchase-noted.v1";
+/// A queue gives nothing out.
+pub const QUEUE_PAUSED: &str = "mainstem.routing.queue-paused.v1";
+/// It does again.
+pub const QUEUE_RESUMED: &str = "mainstem.routing.queue-resumed.v1";
 /// The customer is to be told something.
 pub const MESSAGE_REQUESTED: &str = "mainstem.routing.message-requested.v1";
+/// What the rules came to for an event.
+pub const RULES_TRIED: &str = "mainstem.routing.rules-tried.v1";
+/// The condition of a rule could not be evaluated.
+pub const RULE_FAILED: &str = "mainstem.routing.rule-failed.v1";
 
 /// A case belongs to a piece of the customer that it belonged to.
 pub const CASE_RESTATED: &str = "mainstem.routing.case-restated.v1";
@@ -274,8 +284,13 @@ pub fn encode(event: &Event) -> Encoded {
                 carrier: text(request.carrier.as_ref()),
                 text: request.text.clone().unwrap_or_default(),
                 staff: text(request.staff.as_ref()),
+                rule: request.rule.clone().unwrap_or_default(),
             },
         ),
+        Event::RulesTried(tried) => decision::tried(tried),
+        Event::RuleFailed(failure) => decision::failed(failure),
+        Event::QueuePaused { queue, by, reason } => pause::paused(queue, by, reason),
+        Event::QueueResumed { queue, by } => pause::resumed(queue, by),
         Event::CodeIssued { code, by } => binding::issued(code, by),
         Event::CodeRevoked { nonce, staff, by } => binding::revoked(*nonce, staff, by),
         Event::CodeRefused { why, staff, channel } => {
@@ -449,6 +464,8 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 to: parse_customer("survivor", &record.survivor)?,
             })
         }
+        RULES_TRIED | RULE_FAILED => decision::decode(kind, body),
+        QUEUE_PAUSED | QUEUE_RESUMED => pause::decode(kind, body),
         MESSAGE_REQUESTED => Ok(Event::MessageRequested(requested(record::read(body)?)?)),
         CODE_ISSUED | CODE_REVOKED | CODE_REFUSED | CUSTOMER_BOUND | BINDING_ENDED
         | BINDING_RESTATED | HAND_OVER_BEGUN | HAND_OVER_DONE => binding::decode(kind, body),
@@ -477,6 +494,7 @@ fn requested(record: wire::MessageRequested) -> Result<MessageRequest, FieldErro
         reply,
         carrier: parse_carrier("carrier", &record.carrier)?,
         staff: parse_optional("staff", &record.staff)?,
+        rule: (!record.rule.is_empty()).then_some(record.rule),
     })
 }
 
@@ -505,6 +523,7 @@ mod tests {
                 queued_times: 1,
                 stage: Stage::Open,
                 timing: Timing::default(),
+                tags: std::collections::BTreeSet::new(),
                 shared_serial: false,
             },
         }

@@ -1,15 +1,16 @@
 //! What watches of desks and queues tell: a record, or something that is there, as one message.
 
-use mainstem_domain::StaffId;
 use mainstem_domain::routing::{
-    About, CaseView, ConversationEvent, ConversationView, Event, Post, Standing, Talk, Timing,
-    Withdrawn,
+    About, CaseView, ConversationEvent, ConversationView, Event, Pause, Post, Standing, Talk,
+    Timing, Withdrawn,
 };
+use mainstem_domain::{QueueId, StaffId};
 
 use crate::case::timing_to_wire;
 use crate::conversation::{post_to_wire, standing_to_wire};
 use crate::error::DecodeError;
 use crate::field::{parse_case, parse_id, parse_optional, parse_queue, text, timestamp};
+use crate::pause::pause_to_wire;
 use crate::record::{self, Encoded};
 use crate::wire::routing::{self as wire, DeskChange, QueueChange};
 
@@ -104,6 +105,10 @@ pub fn desk_change(event: &Event) -> Option<wire::WatchDeskResponse> {
         | Event::Moved { .. }
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
+        | Event::RulesTried(_)
+        | Event::RuleFailed(_)
+        | Event::QueuePaused { .. }
+        | Event::QueueResumed { .. }
         | Event::Custody(_)
         | Event::CodeIssued { .. }
         | Event::CodeRevoked { .. }
@@ -137,6 +142,12 @@ fn conversation_change(event: &ConversationEvent) -> Option<wire::WatchDeskRespo
             change: DeskChange::Active.into(),
             staff: text(about.staff.as_ref()),
             event: event.to_string(),
+            ..step(about)
+        },
+        ConversationEvent::Tagged { about, tags, .. } => wire::WatchDeskResponse {
+            change: DeskChange::Tagged.into(),
+            staff: text(about.staff.as_ref()),
+            tags: tags.iter().map(ToString::to_string).collect(),
             ..step(about)
         },
         ConversationEvent::Offered { about, stage, ended, .. } => wire::WatchDeskResponse {
@@ -231,6 +242,17 @@ fn stands(staff: &StaffId, post: &Post) -> wire::WatchDeskResponse {
 #[must_use]
 pub fn present_case(view: &CaseView) -> wire::WatchQueueResponse {
     whole_case(QueueChange::Present, view)
+}
+
+/// A queue that is paused.
+#[must_use]
+pub fn present_pause(queue: &QueueId, pause: &Pause) -> wire::WatchQueueResponse {
+    wire::WatchQueueResponse {
+        change: QueueChange::Present.into(),
+        queue: queue.to_string(),
+        pause: Some(pause_to_wire(pause)),
+        ..wire::WatchQueueResponse::default()
+    }
 }
 
 /// What a record tells whoever watches a queue, without its time and place; `None`: nothing.
@@ -330,6 +352,17 @@ pub fn queue_change(event: &Event) -> Option<wire::WatchQueueResponse> {
             queue: text(queue.as_ref()),
             ..case(QueueChange::SerialShared, id, customer)
         },
+        Event::QueuePaused { queue, by, reason } => wire::WatchQueueResponse {
+            queue: queue.to_string(),
+            actor: by.clone(),
+            reason: reason.clone(),
+            ..case(QueueChange::Paused, &"", &"")
+        },
+        Event::QueueResumed { queue, by } => wire::WatchQueueResponse {
+            queue: queue.to_string(),
+            actor: by.clone(),
+            ..case(QueueChange::Resumed, &"", &"")
+        },
         Event::Withdrawn(Withdrawn::Case { id, queue }) => wire::WatchQueueResponse {
             queue: queue.to_string(),
             ..case(QueueChange::Withdrawn, id, &"")
@@ -337,6 +370,8 @@ pub fn queue_change(event: &Event) -> Option<wire::WatchQueueResponse> {
         Event::Moved { .. }
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
+        | Event::RulesTried(_)
+        | Event::RuleFailed(_)
         | Event::Conversation(_)
         | Event::Withdrawn(Withdrawn::Conversation { .. })
         | Event::Custody(_)

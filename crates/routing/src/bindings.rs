@@ -161,6 +161,8 @@ pub(crate) fn list(state: &State, caller: &Caller, request: &wire::ListBindingsR
 pub(crate) fn answer(answer: &Answer) -> Option<String> {
     let body = match answer {
         Answer::Nothing
+        | Answer::Paused(_)
+        | Answer::Queue(_)
         | Answer::Case(_)
         | Answer::Existing(_)
         | Answer::Conversation(_)

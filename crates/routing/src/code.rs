@@ -40,7 +40,7 @@ const LETTERS: usize = (SEALED * 8).div_ceil(5);
 
 /// Says by which key binding codes are sealed. With another key, those that are out there are good no
 /// more; without one, none is issued and none accepted.
-pub(crate) fn set_key(key: &str) {
+pub fn set_key(key: &str) {
     if !key.is_empty() {
         let _ = KEY.set(Key(key.as_bytes().to_vec()));
     }

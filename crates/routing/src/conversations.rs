@@ -113,7 +113,7 @@ fn staff(text: &str) -> Result<StaffId, FieldError> {
 
 /// A caller sees the conversations of its stores and brands, and those that its staff have or are
 /// asked about.
-fn reaches(state: &State, caller: &Caller, one: &Conversation) -> bool {
+pub(crate) fn reaches(state: &State, caller: &Caller, one: &Conversation) -> bool {
     let held = || one.stage.staff().and_then(|staff| state.standing(staff));
     caller.reaches(one.store.as_ref(), None, one.brand.as_ref())
         || held().is_some_and(|standing| reaches_staff(caller, &standing.post))
@@ -256,6 +256,8 @@ pub(crate) fn answer(answer: &Answer) -> Option<String> {
             Some(serde_json::to_string(&response).unwrap_or_default())
         }
         Answer::Nothing
+        | Answer::Paused(_)
+        | Answer::Queue(_)
         | Answer::Case(_)
         | Answer::Existing(_)
         | Answer::Code(_)
@@ -282,6 +284,7 @@ pub(crate) fn draft(event: &ConversationEvent) -> Draft {
             ),
         ),
         ConversationEvent::Active { about, .. }
+        | ConversationEvent::Tagged { about, .. }
         | ConversationEvent::Offered { about, .. }
         | ConversationEvent::Accepted { about, .. }
         | ConversationEvent::Assigned { about, .. }

@@ -197,6 +197,7 @@ impl Concern {
                 Some(step(about, false, Some(staff)))
             }
             ConversationEvent::Active { about, .. }
+            | ConversationEvent::Tagged { about, .. }
             | ConversationEvent::Replied { about, .. }
             | ConversationEvent::Closed { about, .. } => Some(step(about, false, None)),
             ConversationEvent::Stands { staff, post, before } => {

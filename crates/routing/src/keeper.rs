@@ -7,6 +7,8 @@
 //! | an item whose case is not open, or not on that queue | takes it off |
 //! | an item of a case that nobody knows | takes it off when it stays so: its record may not count |
 //! | an open case without an item, queued more than 2 min ago | has it decided that it is queued again |
+//! | a queue was paused, or an item lies on a paused one | takes it off; nothing is missed there |
+//! | a queue was resumed | has it decided at once that its cases are queued again |
 //!
 //! It looks at everything when its instance begins to write, and every 60 s of the deployment's
 //! clock. Whatever it misses when it dies, the next look finds; whether a case is queued again is
@@ -22,7 +24,8 @@ use mainstem_bus::nats::{Bus, CaseNews, Handle, OnOffer, PublishError, case_of};
 use mainstem_bus::topology;
 use mainstem_domain::access::{Caller, Role, Scope};
 use mainstem_domain::routing::{CaseView, Event, REQUEUE_AFTER, Stage};
-use mainstem_domain::{CaseId, Refusal, RefusalCode};
+use mainstem_domain::{CaseId, QueueId, Refusal, RefusalCode};
+use mainstem_proto::field::parse_queue;
 use mainstem_proto::{FieldError, routing, wire::routing as wire};
 use mainstem_runtime::Clock;
 use serde::Serialize;
@@ -113,6 +116,19 @@ impl Keeper {
 
     /// Takes off what a record says has left its queue.
     async fn told(&mut self, kind: &str, body: &[u8]) {
+        if let Ok(Event::QueuePaused { queue, .. }) = routing::decode(kind, body) {
+            let items = topology::items_on(&queue);
+            if let Err(error) = self.on_offer.remove(&items).await {
+                tracing::warn!(%error, %queue, "its items stay until the next look");
+            }
+            return;
+        }
+        if let Ok(Event::QueueResumed { queue, .. }) = routing::decode(kind, body) {
+            if let Err(trouble) = self.offer_again(&queue).await {
+                tracing::warn!(%trouble, %queue, "its cases are queued again by the next looks");
+            }
+            return;
+        }
         let Ok(
             Event::Accepted { id, queue, priority, .. }
             | Event::Cancelled { id, queue, priority, .. }
@@ -128,12 +144,33 @@ impl Keeper {
         }
     }
 
+    /// Whatever is open on a queue is on offer there again, but for what was queued a short while ago:
+    /// the next looks find that.
+    async fn offer_again(&mut self, queue: &QueueId) -> Result<(), Trouble> {
+        let items = self.on_offer.look().await?;
+        let open = self.open_cases().await?;
+        let missing =
+            open.iter().filter(|(item, view)| view.case.queue == *queue && !items.contains(*item));
+        let mut missing: Vec<_> = missing.map(|(_, view)| view).collect();
+        missing.sort_by_key(|view| (view.case.priority, view.case.opened_at));
+        for view in missing {
+            self.queue_again(view.id).await?;
+        }
+        Ok(())
+    }
+
     async fn look(&mut self) -> Result<(), Trouble> {
         // First what lies there, then what should: a case that opens in between is not missed.
         let items = self.on_offer.look().await?;
-        let open = self.open_cases().await?;
+        let mut open = self.open_cases().await?;
+        let paused = self.paused_queues().await?;
+        open.retain(|_, view| !paused.contains(&view.case.queue));
         let mut strange = BTreeSet::new();
         for item in items.iter().filter(|item| !open.contains_key(*item)) {
+            if topology::queue_of(item).is_some_and(|queue| paused.contains(&queue)) {
+                self.remove(item).await?;
+                continue;
+            }
             match self.stands(item).await? {
                 Stands::Here => {}
                 Stands::Elsewhere => self.remove(item).await?,
@@ -182,6 +219,22 @@ impl Keeper {
         }
     }
 
+    /// Queues that give nothing out.
+    async fn paused_queues(&mut self) -> Result<BTreeSet<QueueId>, Trouble> {
+        let mut paused = BTreeSet::new();
+        let mut request = wire::ListQueuesRequest { page_size: PAGE, ..Default::default() };
+        loop {
+            let page: wire::ListQueuesResponse = self.call("ListQueues", &request).await?;
+            for queue in page.queues.into_iter().filter(|queue| queue.pause.is_some()) {
+                paused.insert(parse_queue("queue", &queue.queue)?);
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(paused);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
     /// Where the case of an item is on offer now.
     async fn stands(&mut self, subject: &str) -> Result<Stands, Trouble> {
         let Some(id) = case_of(subject) else { return Ok(Stands::Nowhere) };
@@ -211,7 +264,7 @@ impl Keeper {
         // Without a request_id: a refusal must not be remembered, and twice is refused anyhow.
         let request = wire::RequeueCaseRequest { case: case.to_string(), ..Default::default() };
         match self.call::<_, wire::RequeueCaseResponse>("RequeueCase", &request).await {
-            Ok(_) => tracing::info!(%case, "queued again: taken off and not accepted"),
+            Ok(_) => tracing::info!(%case, "queued again: it was not on offer, and should be"),
             // Somebody accepted it meanwhile, or another keeper was first.
             Err(Trouble::Refused(refusal)) if refusal.code == RefusalCode::FailedPrecondition => {}
             Err(trouble) => return Err(trouble),

@@ -14,12 +14,13 @@ use mainstem_domain::{
     CaseId, CustomerId, QueueId, Refusal, RefusalCode, identity::Event as IdentityEvent,
 };
 use mainstem_proto::field::{parse_case, parse_customer, parse_queue};
+use mainstem_proto::pause::queue_to_wire;
 use mainstem_proto::wire::{channel, routing as wire};
 use mainstem_proto::{FieldError, channel as channel_event, identity, routing};
 use mainstem_runtime::erasure;
 
 use crate::wish::{reason, wish};
-use crate::{bindings, code, conversations, desk, queue};
+use crate::{bindings, code, conversations, desk, queue, trail};
 
 /// routing on the bus: reads `CUSTOMER`, writes `ROUTING`.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Machine for RoutingMachine {
     const SERVICE: &'static str = "routing";
     const LEDGER: &'static str = topology::ROUTING;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
-    const SNAPSHOT_VERSION: u32 = 5;
+    const SNAPSHOT_VERSION: u32 = 6;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCase", endpoint: "get-case", roles: READERS },
         Method { name: "ListCases", endpoint: "list-cases", roles: READERS },
@@ -66,6 +67,10 @@ impl Machine for RoutingMachine {
         Method { name: "ListBindings", endpoint: "list-bindings", roles: READERS },
         Method { name: "EndBinding", endpoint: "end-binding", roles: ENDERS },
         Method { name: "HandOver", endpoint: "hand-over", roles: OPERATORS },
+        Method { name: "PauseQueue", endpoint: "pause-queue", roles: WORKERS },
+        Method { name: "ResumeQueue", endpoint: "resume-queue", roles: WORKERS },
+        Method { name: "ListQueues", endpoint: "list-queues", roles: READERS },
+        Method { name: "ExplainDecision", endpoint: "explain-decision", roles: READERS },
         Method { name: "GetConversation", endpoint: "get-conversation", roles: TALKERS },
         Method { name: "ListConversations", endpoint: "list-conversations", roles: TALKERS },
         Method { name: "AcceptConversation", endpoint: "accept-conversation", roles: TALKERS },
@@ -151,6 +156,15 @@ impl Machine for RoutingMachine {
                     binding.brand.as_ref(),
                 ),
             ),
+            Event::RulesTried(tried) => (
+                tried.customer,
+                topology::conversation_subject(tried.customer),
+                topology::place_headers(Some(&tried.channel), None, None),
+            ),
+            Event::RuleFailed(_) => return own_draft(event, topology::RULES),
+            Event::QueuePaused { .. } | Event::QueueResumed { .. } => {
+                return own_draft(event, topology::PAUSES);
+            }
             Event::MessageRequested(request) => (
                 request.customer,
                 topology::conversation_subject(request.customer),
@@ -188,12 +202,21 @@ impl Machine for RoutingMachine {
             value: u64::try_from(state.waiting()).unwrap_or(u64::MAX),
             alert: None,
         };
-        bindings::gauges(state).into_iter().chain([waiting]).collect()
+        let failed = Gauge {
+            name: "mainstem.routing.rules_failed",
+            value: state.rules_failed(),
+            alert: Some("the condition of a rule cannot be evaluated for some events"),
+        };
+        bindings::gauges(state).into_iter().chain([waiting, failed]).collect()
     }
 
     fn answer(answer: &Answer) -> String {
         if let Some(body) = bindings::answer(answer).or_else(|| conversations::answer(answer)) {
             return body;
+        }
+        if let Answer::Paused(view) | Answer::Queue(view) = answer {
+            let response = wire::PauseQueueResponse { queue: Some(queue_to_wire(view)) };
+            return serde_json::to_string(&response).unwrap_or_default();
         }
         let case = answer.case().map(wire::Case::from);
         let existing = matches!(answer, Answer::Existing(_));
@@ -283,6 +306,20 @@ impl Machine for RoutingMachine {
                 let case = seen(state, caller, &request.case)?.id;
                 Ok(Call::Command(Input::Requeue { case, by: caller.name.clone() }))
             }
+            "PauseQueue" => {
+                let request: wire::PauseQueueRequest = read_request(body)?;
+                let queue = parse_queue("queue", &request.queue)?;
+                serves(caller, &queue)?;
+                let (by, reason) = (caller.name.clone(), reason(&request.reason)?);
+                Ok(Call::Command(Input::Pause { queue, by, reason }))
+            }
+            "ResumeQueue" => {
+                let request: wire::ResumeQueueRequest = read_request(body)?;
+                let queue = parse_queue("queue", &request.queue)?;
+                serves(caller, &queue)?;
+                Ok(Call::Command(Input::Resume { queue, by: caller.name.clone() }))
+            }
+            "ListQueues" => queue::queues(state, caller, &read_request(body)?),
             "IssueBindingCode" => bindings::issue(caller, request_id, &read_request(body)?),
             "RevokeBindingCode" => bindings::revoke(state, caller, &read_request(body)?),
             "ListBindings" => bindings::list(state, caller, &read_request(body)?),
@@ -295,6 +332,7 @@ impl Machine for RoutingMachine {
                 Ok(Call::Command(Input::Custody(erasure::confirmed(&read_request(body)?)?)))
             }
             _ => conversations::call(state, method, caller, body)
+                .or_else(|| trail::call(state, method, caller, body))
                 .unwrap_or_else(|| Err(no_such_method(Self::SERVICE, method))),
         }
     }
@@ -302,6 +340,17 @@ impl Machine for RoutingMachine {
 
 fn unreadable(error: impl std::fmt::Display) -> Unreadable {
     Unreadable(error.to_string())
+}
+
+/// What names no customer.
+fn own_draft(event: &Event, what: &str) -> Draft {
+    let encoded = routing::encode(event);
+    Draft {
+        subject: topology::ledger_subject(RoutingMachine::SERVICE, what),
+        kind: Cow::Borrowed(encoded.kind),
+        body: encoded.body,
+        headers: Vec::new(),
+    }
 }
 
 /// Whose records are whose: under the customer's cases, or nobody's.
@@ -336,7 +385,7 @@ fn offer(id: CaseId, case: &Case) -> Vec<(&'static str, String)> {
     headers
 }
 
-fn reaches(caller: &Caller, case: &Case) -> bool {
+pub(crate) fn reaches(caller: &Caller, case: &Case) -> bool {
     caller.reaches(case.store.as_ref(), Some(&case.queue), case.brand.as_ref())
 }
 
@@ -473,6 +522,7 @@ mod tests {
             queued_at: At::default(),
             queued_times: 1,
             stage: Stage::Open,
+            tags: std::collections::BTreeSet::new(),
             timing: Timing { due_at: Some(At::from_millis(1_500)), ..Timing::default() },
             shared_serial: false,
         }

@@ -8,21 +8,26 @@ use mainstem_bus::{Call, Draft, Machine as _, Stored, read_request, topology};
 use mainstem_domain::access::Caller;
 use mainstem_domain::routing::{CaseView, Event, Input, State, Withdrawn};
 use mainstem_domain::{CaseId, QueueId, Refusal, RefusalCode};
+use mainstem_proto::FieldError;
 use mainstem_proto::field::{parse_optional, parse_queue, timestamp};
+use mainstem_proto::pause::queue_to_wire;
 use mainstem_proto::routing;
-use mainstem_proto::watch::{present_case, queue_change};
+use mainstem_proto::watch::{present_case, present_pause, queue_change};
 use mainstem_proto::wire::routing as wire;
 use mainstem_runtime::service::{Told, Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::RoutingMachine;
-use crate::machine::serves;
+use crate::machine::{page_size, serves};
 
 /// In real time: for clients that ask themselves whether anybody is there.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How many things are asked for at once.
 pub(crate) const PAGE: usize = 500;
+
+/// The key of what is said about the queue itself; it comes before every case's.
+const PAUSE: &str = "!";
 
 /// The method behind the pages, which no face offers.
 pub(crate) const METHOD: &str = "ListQueue";
@@ -77,6 +82,7 @@ impl Scene for Queue {
             topology::ALL_CASES.to_owned(),
             topology::queued_on(&self.queue),
             topology::ledger_subject(RoutingMachine::SERVICE, topology::WITHDRAWN),
+            topology::ledger_subject(RoutingMachine::SERVICE, topology::PAUSES),
         ]
     }
 
@@ -96,7 +102,7 @@ impl Scene for Queue {
             told.queue == self.queue.as_str() || told.to_queue == self.queue.as_str()
         });
         Ok(told.map(|told| Thing {
-            key: told.case.clone(),
+            key: if told.case.is_empty() { PAUSE.to_owned() } else { told.case.clone() },
             told: wire::WatchQueueResponse {
                 time: Some(timestamp(message.decided_at())),
                 sequence: message.sequence,
@@ -125,19 +131,44 @@ pub(crate) fn no_broker(error: &mainstem_bus::nats::StoreError) -> Refusal {
     Refusal::new(RefusalCode::Unavailable, "NO_BROKER", error.to_string())
 }
 
-/// Cases of a queue that somebody still has to do.
+/// Queues of the caller on which a case is open, or that are paused.
+pub(crate) fn queues(
+    state: &State,
+    caller: &Caller,
+    request: &wire::ListQueuesRequest,
+) -> Result<Call<Input>, Refusal> {
+    let after: Option<QueueId> =
+        parse_optional("page_token", &request.page_token).map_err(|_| {
+            let rule = "is none that this method gave; begin at the first page";
+            FieldError::new("page_token", rule)
+        })?;
+    let size = page_size(request.page_size)?;
+    let found = state.queues_after(after.as_ref());
+    let mut found = found.filter(|view| caller.reaches(None, Some(&view.queue), None));
+    let queues: Vec<_> = found.by_ref().take(size).map(|view| queue_to_wire(&view)).collect();
+    let next_page_token = match queues.last().filter(|_| found.next().is_some()) {
+        Some(last) => last.queue.clone(),
+        None => String::new(),
+    };
+    let response = wire::ListQueuesResponse { queues, next_page_token };
+    Ok(Call::Read(serde_json::to_string(&response).unwrap_or_default()))
+}
+
+/// That the queue is paused, and the cases on it that somebody still has to do.
 pub(crate) fn list(state: &State, caller: &Caller, body: &[u8]) -> Result<Call<Input>, Refusal> {
     let Ask { queue, after } = read_request(body)?;
     serves(caller, &queue)?;
-    let after: Option<CaseId> = parse_optional("after", &after)?;
+    let pause = state.queue(&queue).pause.filter(|_| after.is_empty());
+    let pause =
+        pause.map(|pause| Thing { key: PAUSE.to_owned(), told: present_pause(&queue, &pause) });
+    let after = if after == PAUSE { "" } else { after.as_str() };
+    let after: Option<CaseId> = parse_optional("after", after)?;
     let found = state.unfinished_after(after).filter(|(_, case)| case.queue == queue);
-    let things: Vec<_> = found
-        .take(PAGE)
-        .map(|(id, case)| Thing {
-            key: id.to_string(),
-            told: present_case(&CaseView { id: *id, case: case.clone() }),
-        })
-        .collect();
+    let cases = found.map(|(id, case)| Thing {
+        key: id.to_string(),
+        told: present_case(&CaseView { id: *id, case: case.clone() }),
+    });
+    let things: Vec<_> = pause.into_iter().chain(cases).take(PAGE).collect();
     let more = things.len() == PAGE;
     Ok(Call::Look(serde_json::to_string(&Page { things, more }).unwrap_or_default()))
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod model;
+mod split;
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use mainstem_domain::{At, CustomerId};
 use mainstem_proto::wire::routing as wire;
 use mainstem_proto::wire::routing::routing_service_client::RoutingServiceClient;
 use mainstem_tests::deployment::{Deployment, PATIENCE, Service, configuration, eventually};
-use model::{Model, Told, View, without_load};
+use model::{Model, PAUSE, Told, View, without_load};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -204,8 +205,10 @@ fn of_desk(told: wire::WatchDeskResponse) -> (String, Option<Told>) {
 fn of_queue(told: wire::WatchQueueResponse) -> (String, Option<Told>) {
     let (sequence, change) = (told.sequence, told.change().as_str_name());
     let heartbeat = told.change() == wire::QueueChange::Unspecified;
-    let (resume_token, customer, whole) = (told.resume_token, told.customer, whole(told.whole));
-    let told = Told { key: told.case, sequence, change, customer, whole };
+    let key = if told.case.is_empty() { PAUSE.to_owned() } else { told.case };
+    let whole = whole(told.whole).or(whole(told.pause));
+    let (resume_token, customer) = (told.resume_token, told.customer);
+    let told = Told { key, sequence, change, customer, whole };
     (resume_token, (!heartbeat).then_some(told))
 }
 
@@ -261,6 +264,10 @@ async fn work(deployment: &Deployment, random: &mut ChaCha8Rng) {
     let body = json!({"case": case, "queue": to, "reason": "so it is"});
     ask(deployment, &format!("{}-case", endpoint.choose(random).unwrap()), body).await;
     let priority = *["P1", "P2", "P3", "P4"].choose(random).unwrap();
+    if random.random_bool(0.2) {
+        let endpoint = *["pause-queue", "resume-queue", "resume-queue"].choose(random).unwrap();
+        ask(deployment, endpoint, json!({"queue": queue, "reason": "so it is"})).await;
+    }
     if random.random_bool(0.3) {
         ask(deployment, "set-priority", json!({"case": case, "priority": priority})).await;
     }

@@ -10,10 +10,14 @@ use mainstem_domain::routing::{
 };
 use mainstem_domain::{CaseId, ConversationId, StaffId, StoreId};
 use mainstem_proto::conversation::standing_to_wire;
+use mainstem_proto::pause::pause_to_wire;
 use mainstem_proto::wire::routing as wire;
 use mainstem_routing::RoutingMachine;
 use mainstem_tests::deployment::counted;
 use serde_json::Value;
+
+/// The key of what is said about a queue itself.
+pub(crate) const PAUSE: &str = "!";
 
 /// What a watcher was told: one message that is no heartbeat.
 #[derive(Clone, Debug)]
@@ -68,6 +72,11 @@ impl View {
 
     fn key(self, before: &State, event: &Event, after: &State) -> Option<String> {
         if let Self::Queue(queue) = self {
+            if let Event::QueuePaused { queue: paused, .. }
+            | Event::QueueResumed { queue: paused, .. } = event
+            {
+                return (paused.as_str() == queue).then(|| PAUSE.to_owned());
+            }
             let id = case_of(event)?;
             let on = |state: &State| {
                 state.case(id).is_some_and(|view| view.case.queue.as_str() == queue)
@@ -99,6 +108,10 @@ impl View {
                 .then(|| serde_json::to_value(standing_to_wire(&staff, standing)).unwrap())
         } else {
             let Self::Queue(queue) = self else { panic!("{key}") };
+            if key == PAUSE {
+                let pause = state.queue(&queue.parse().unwrap()).pause?;
+                return Some(serde_json::to_value(pause_to_wire(&pause)).unwrap());
+            }
             let view = state.case(key.parse().unwrap())?;
             let there = view.case.queue.as_str() == queue && !view.case.stage.is_finished();
             there.then(|| serde_json::to_value(wire::Case::from(&view)).unwrap())
@@ -113,7 +126,7 @@ impl View {
         let staff = state.staff_after(None).map(|(staff, _)| format!("staff/{staff}"));
         let cases = state.cases_after(None).map(|(id, _)| id.to_string());
         let all: Vec<_> = if let Self::Queue(_) = self {
-            cases.collect()
+            cases.chain([PAUSE.to_owned()]).collect()
         } else {
             conversations.chain(staff).collect()
         };
@@ -136,6 +149,7 @@ fn conversation_of(event: &ConversationEvent) -> Option<ConversationId> {
         ConversationEvent::Opened { id, .. }
         | ConversationEvent::Restated { id, .. }
         | ConversationEvent::Active { about: About { id, .. }, .. }
+        | ConversationEvent::Tagged { about: About { id, .. }, .. }
         | ConversationEvent::Offered { about: About { id, .. }, .. }
         | ConversationEvent::Accepted { about: About { id, .. }, .. }
         | ConversationEvent::Assigned { about: About { id, .. }, .. }
@@ -168,6 +182,10 @@ fn case_of(event: &Event) -> Option<CaseId> {
         Event::Moved { .. }
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
+        | Event::RulesTried(_)
+        | Event::RuleFailed(_)
+        | Event::QueuePaused { .. }
+        | Event::QueueResumed { .. }
         | Event::Conversation(_)
         | Event::Withdrawn(_)
         | Event::Custody(_)

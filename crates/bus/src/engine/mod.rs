@@ -35,6 +35,7 @@ use crate::positions::{Epoch, Position, Positions};
 use crate::record::{Record, Stored, Unreadable, header};
 use crate::trace::TraceContext;
 
+pub(crate) use memory::ConfigurationBody;
 use memory::Memory;
 pub use memory::{RECEIPTS_AT_MOST, RECEIPTS_FOR};
 pub use snapshot::{BadSnapshot, Snapshot};

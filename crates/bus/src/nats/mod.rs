@@ -44,6 +44,6 @@ pub use provision::{Change, ProvisionError, provision};
 pub use queue::{CaseNews, CaseQueue, OnOffer, QueuedCase, case_of};
 pub use read::{Log, ReadError};
 pub use relay::{Relay, RelayItem, RelayLane, RelayMessage};
-pub use replay::{Difference, Replayed, replay};
+pub use replay::{Difference, Replayed, Step, replay, walk};
 pub use scene::{Page, Scene, Thing, show};
 pub use store::{Configurations, StoreError};

@@ -15,8 +15,10 @@ use futures::future::try_join_all;
 use mainstem_domain::At;
 use serde::Serialize;
 
+use crate::engine::ConfigurationBody;
 use crate::nats::wire::{nanos, record};
 use crate::nats::{Bus, ReadError};
+use crate::positions::Positions;
 use crate::record::{Stored, header};
 use crate::topology;
 
@@ -145,12 +147,16 @@ impl Past {
 
     /// The newest epoch record before a sequence.
     async fn epoch_at(&self, sequence: u64) -> Result<Option<Stored>, ReadError> {
-        let subject = topology::ledger_subject(self.service, topology::EPOCH);
-        let get = Get {
-            multi_last: Some([&subject]),
-            up_to_seq: Some(sequence),
-            ..Get::next(None, 0, None)
-        };
+        self.newest(&topology::ledger_subject(self.service, topology::EPOCH), sequence).await
+    }
+
+    /// The newest record of a subject up to a sequence.
+    async fn newest(&self, subject: &str, up_to: u64) -> Result<Option<Stored>, ReadError> {
+        if up_to == 0 {
+            return Ok(None);
+        }
+        let get =
+            Get { multi_last: Some([subject]), up_to_seq: Some(up_to), ..Get::next(None, 0, None) };
         Ok(self.get(&get).await?.0.pop())
     }
 
@@ -163,6 +169,38 @@ impl Past {
         let at = At::from_millis(
             at.as_millis().saturating_sub(i64::try_from(MARGIN.as_millis()).unwrap_or(0)),
         );
+        self.first_after(|found| Some(decided_at(found)? < at)).await
+    }
+
+    /// A sequence before which nothing was decided with this message of an upstream read.
+    ///
+    /// # Errors
+    /// [`ReadError::Broker`].
+    pub async fn first_with(&self, upstream: &str, sequence: u64) -> Result<u64, ReadError> {
+        let read = |found: &Stored| found.record.header(header::POSITIONS)?.parse().ok();
+        self.first_after(|found| {
+            read(found).map(|read: Positions| read.get(upstream).sequence < sequence)
+        })
+        .await
+    }
+
+    /// The digest of the configuration that was in force behind the record before this sequence;
+    /// `None` when none was.
+    ///
+    /// # Errors
+    /// [`ReadError::Broker`].
+    pub async fn in_force_before(&self, sequence: u64) -> Result<Option<String>, ReadError> {
+        let subject = topology::ledger_subject(self.service, topology::CONFIGURATION);
+        let told = self.newest(&subject, sequence.saturating_sub(1)).await?;
+        let body = told.and_then(|told| serde_json::from_slice(&told.record.body).ok());
+        Ok(body.map(|ConfigurationBody { digest }| digest))
+    }
+
+    /// The first record of those that are not `earlier`, which are earlier than all others.
+    async fn first_after(
+        &self,
+        earlier: impl Fn(&Stored) -> Option<bool>,
+    ) -> Result<u64, ReadError> {
         let stream = self.bus.jetstream.get_stream(self.ledger).await;
         let state = &stream.map_err(|error| self.broker(error))?.cached_info().state.clone();
         let own = topology::ledger_subject(self.service, "*");
@@ -174,9 +212,9 @@ impl Past {
                 found = self.first(&own, moved.sequence).await?;
             }
             let found = found.filter(|found| found.sequence < until);
-            match found.as_ref().and_then(|found| Some((found.sequence, decided_at(found)?))) {
-                Some((sequence, time)) if time < at => from = sequence + 1,
-                Some(_) | None => until = middle,
+            match found.as_ref().and_then(|found| Some((found.sequence, earlier(found)?))) {
+                Some((sequence, true)) => from = sequence + 1,
+                Some((_, false)) | None => until = middle,
             }
         }
         Ok(from)

@@ -10,6 +10,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer};
 use async_nats::jetstream::{Message, stream};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::stream::{Select, select};
 use mainstem_domain::configuration::Priority;
 use mainstem_domain::{CaseId, QueueId};
 
@@ -154,9 +155,9 @@ pub fn case_of(subject: &str) -> Option<CaseId> {
     subject.rsplit('.').next().and_then(|word| word.parse().ok())
 }
 
-/// What becomes of cases, from now on, as routing publishes it: soon, at most once each, and
+/// What becomes of cases and queues, from now on, as routing publishes it: soon, at most once each, and
 /// perhaps a record that does not count. For whoever looks at everything now and then as well.
-pub struct CaseNews(Subscriber);
+pub struct CaseNews(Select<Subscriber, Subscriber>);
 
 impl CaseNews {
     /// Listens, as the user `routing`.
@@ -164,7 +165,10 @@ impl CaseNews {
     /// # Errors
     /// The broker's.
     pub async fn listen(bus: &Bus) -> Result<Self, PublishError> {
-        Ok(Self(bus.client.subscribe(topology::ALL_CASES).await.map_err(failed)?))
+        let cases = bus.client.subscribe(topology::ALL_CASES).await.map_err(failed)?;
+        let pauses = topology::ledger_subject("routing", topology::PAUSES);
+        let pauses = bus.client.subscribe(pauses).await.map_err(failed)?;
+        Ok(Self(select(cases, pauses)))
     }
 
     /// The next record's kind and body; `None` when the connection is closed for good.

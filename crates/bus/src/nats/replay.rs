@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use mainstem_domain::{At, Decider};
@@ -29,6 +30,24 @@ pub struct Difference {
     pub replayed: Vec<String>,
 }
 
+/// One input, as the ledger tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The message that it was, and its stream; none: it was no message of an upstream.
+    pub message: Option<(&'static str, &'a Stored)>,
+    /// What it was: `<STREAM>=<sequence>`, `command`, `due` or another of [`header::CAUSE`].
+    pub cause: &'a str,
+    /// What was recorded of it, without the engine's own records.
+    pub records: &'a [Stored],
+    /// When it was decided. Of a message that led to nothing nobody wrote that down: then it is not
+    /// before the message, nor after the next input that led to something.
+    pub at: At,
+    /// The configuration that was in force then, or that came into force by it.
+    pub applied: &'a Arc<Applied>,
+    /// Whether another configuration came into force by it.
+    pub configured: bool,
+}
+
 /// Decides the past again, under another configuration or, without one, under those that were in
 /// force; the latter finds nothing unless the rules in this program have changed.
 ///
@@ -41,6 +60,27 @@ pub async fn replay<M: Machine>(
     bus: &Bus,
     configuration: Option<Arc<Applied>>,
 ) -> Result<Replayed, HostError> {
+    let mut again = Again::<M> {
+        state: <M::Decider as Decider>::State::default(),
+        other: configuration,
+        found: Replayed::default(),
+    };
+    walk::<M>(bus, |step| {
+        again.take(&step);
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(again.found)
+}
+
+/// Goes through the past of a service, one input after the other, until `visit` has seen enough.
+///
+/// # Errors
+/// When a stream cannot be read; see [`HostError`].
+pub async fn walk<M: Machine>(
+    bus: &Bus,
+    mut visit: impl FnMut(Step<'_>) -> ControlFlow<()>,
+) -> Result<(), HostError> {
     let configurations =
         Configurations::open(bus).await.map_err(|error| HostError::Setup(error.to_string()))?;
     let mut ledger = Feed::open(bus, M::LEDGER, true).await?;
@@ -48,12 +88,8 @@ pub async fn replay<M: Machine>(
     for Upstream { stream, ledger } in M::UPSTREAMS {
         upstreams.push(Feed::open(bus, stream, *ledger).await?);
     }
-    let mut past = Past::<M> {
-        state: <M::Decider as Decider>::State::default(),
-        applied: configuration.clone().unwrap_or_default(),
-        found: Replayed::default(),
-    };
-    let mut group: Vec<Stored> = Vec::new();
+    let mut applied = Arc::new(Applied::default());
+    let (mut group, mut at) = (Vec::new(), At::default());
     loop {
         let next = ledger.next_until(u64::MAX).await?;
         // What a crash cut off is completed behind the next writer's epoch.
@@ -61,7 +97,7 @@ pub async fn replay<M: Machine>(
             continue;
         }
         let same = next.as_ref().is_some_and(|next| {
-            group.first().is_none_or(|first| {
+            group.first().is_none_or(|first: &Stored| {
                 // Of two commands in a row only the moment or the trace may tell.
                 [header::CAUSE, header::POSITIONS, header::RECORDED_TIME, header::TRACE]
                     .iter()
@@ -70,72 +106,115 @@ pub async fn replay<M: Machine>(
         });
         if !same && !group.is_empty() {
             let records = std::mem::take(&mut group);
-            if let Some(digest) = digest(&records).filter(|_| configuration.is_none()) {
-                let applied = configurations.get(&digest).await;
-                past.applied = applied.map_err(|error| HostError::Setup(error.to_string()))?;
+            let digest = digest(&records);
+            let before = Arc::clone(&applied);
+            if let Some(digest) = &digest {
+                let told = configurations.get(digest).await;
+                applied = told.map_err(|error| HostError::Setup(error.to_string()))?;
             }
-            past.decide(&records, &mut upstreams).await?;
+            let turn = Turn { records, before, applied: &applied, configured: digest.is_some() };
+            if turn.walk(&mut upstreams, &mut at, &mut visit).await?.is_break() {
+                return Ok(());
+            }
         }
         match next {
             Some(next) => group.push(next),
-            None => return Ok(past.found),
+            None => return Ok(()),
         }
     }
 }
 
-struct Past<M: Machine> {
-    state: <M::Decider as Decider>::State,
-    applied: Arc<Applied>,
-    found: Replayed,
+/// The records of one input.
+struct Turn<'a> {
+    records: Vec<Stored>,
+    before: Arc<Applied>,
+    applied: &'a Arc<Applied>,
+    configured: bool,
 }
 
-impl<M: Machine> Past<M> {
-    /// Decides what was read up to these records, which are of one input.
-    async fn decide(&mut self, records: &[Stored], feeds: &mut [Feed]) -> Result<(), HostError> {
-        let Some(first) = records.first() else { return Ok(()) };
+impl Turn<'_> {
+    /// First what was read up to it and led to nothing.
+    async fn walk(
+        mut self,
+        feeds: &mut [Feed],
+        at: &mut At,
+        visit: &mut impl FnMut(Step<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, HostError> {
+        let Some(first) = self.records.first() else { return Ok(ControlFlow::Continue(())) };
         let header = |name: &str| first.record.header(name).unwrap_or_default();
-        let at = At::parse(header(header::RECORDED_TIME)).unwrap_or_default();
+        let decided_at = At::parse(header(header::RECORDED_TIME)).unwrap_or_default();
         let positions: Positions = header(header::POSITIONS).parse().unwrap_or_default();
         let cause = header(header::CAUSE).to_owned();
-        let recorded: Vec<_> = records
-            .iter()
-            .filter(|message| !message.record.kind().starts_with(kind::OWN))
-            .collect();
         let mut caused = None;
         for feed in feeds {
             let until = positions.get(feed.stream).sequence;
             while let Some(message) = feed.next_until(until).await? {
-                if format!("{}={}", feed.stream, message.sequence) == cause {
+                let name = format!("{}={}", feed.stream, message.sequence);
+                if name == cause {
                     caused = Some((feed.stream, message));
-                } else {
-                    self.input(feed.stream, &message, &[], at);
+                    continue;
+                }
+                *at = message.decided_at().max(*at).min(decided_at.max(*at));
+                let silent = Step {
+                    message: Some((feed.stream, &message)),
+                    cause: &name,
+                    records: &[],
+                    at: *at,
+                    applied: &self.before,
+                    configured: false,
+                };
+                if visit(silent).is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         }
-        match caused {
-            Some((stream, message)) => self.input(stream, &message, &recorded, at),
-            None => {
-                for message in recorded {
-                    if let Ok(event) = M::decode(message) {
-                        M::Decider::evolve(&mut self.state, &event, at);
-                    }
-                }
+        *at = decided_at.max(*at);
+        self.records.retain(|message| !message.record.kind().starts_with(kind::OWN));
+        let (stream, message) = match &caused {
+            Some((stream, message)) => (*stream, Some(message)),
+            None => ("", None),
+        };
+        Ok(visit(Step {
+            message: message.map(|message| (stream, message)),
+            cause: &cause,
+            records: &self.records,
+            at: *at,
+            applied: self.applied,
+            configured: self.configured,
+        }))
+    }
+}
+
+struct Again<M: Machine> {
+    state: <M::Decider as Decider>::State,
+    other: Option<Arc<Applied>>,
+    found: Replayed,
+}
+
+impl<M: Machine> Again<M> {
+    fn take(&mut self, step: &Step<'_>) {
+        if let Some((stream, message)) = step.message {
+            return self.input(stream, message, step);
+        }
+        for message in step.records {
+            if let Ok(event) = M::decode(message) {
+                M::Decider::evolve(&mut self.state, &event, step.at);
             }
         }
-        Ok(())
     }
 
-    fn input(&mut self, stream: &str, message: &Stored, recorded: &[&Stored], at: At) {
+    fn input(&mut self, stream: &str, message: &Stored, step: &Step<'_>) {
         if message.record.kind().starts_with(kind::OWN) {
             return;
         }
         let Ok(Some(input)) = M::input(stream, message) else { return };
         self.found.inputs += 1;
-        let configuration = &self.applied.configuration;
-        let events = M::Decider::decide(&self.state, configuration, &input, at).events;
+        let applied = self.other.as_ref().unwrap_or(step.applied);
+        let configuration = &applied.configuration;
+        let events = M::Decider::decide(&self.state, configuration, &input, step.at).events;
         let drafts: Vec<_> = events.iter().map(|event| M::encode(event, Some(message))).collect();
-        let equal = drafts.len() == recorded.len()
-            && drafts.iter().zip(recorded).all(|(draft, message)| {
+        let equal = drafts.len() == step.records.len()
+            && drafts.iter().zip(step.records).all(|(draft, message)| {
                 let record = &message.record;
                 draft.subject == record.subject
                     && draft.kind == record.kind()
@@ -144,8 +223,9 @@ impl<M: Machine> Past<M> {
         if !equal {
             let shown = |subject: &str, kind: &str| format!("{kind} on {subject}");
             self.found.differences.push(Difference {
-                input: format!("{stream}={}", message.sequence),
-                recorded: recorded
+                input: step.cause.to_owned(),
+                recorded: step
+                    .records
                     .iter()
                     .map(|message| shown(&message.record.subject, message.record.kind()))
                     .collect(),
@@ -153,7 +233,7 @@ impl<M: Machine> Past<M> {
             });
         }
         for event in &events {
-            M::Decider::evolve(&mut self.state, event, at);
+            M::Decider::evolve(&mut self.state, event, step.at);
         }
     }
 }

@@ -341,6 +341,10 @@ impl Tally {
             | routing::Event::Moved { .. }
             | routing::Event::PurchaseNoted { .. }
             | routing::Event::MessageRequested(_)
+            | routing::Event::RulesTried(_)
+            | routing::Event::RuleFailed(_)
+            | routing::Event::QueuePaused { .. }
+            | routing::Event::QueueResumed { .. }
             // Opened before, and counted then.
             | routing::Event::CaseRestated { .. }
             | routing::Event::Custody(_)
@@ -369,6 +373,7 @@ impl Tally {
                 self.report.conversations_accepted += 1;
             }
             ConversationEvent::Active { .. }
+            | ConversationEvent::Tagged { .. }
             | ConversationEvent::Replied { .. }
             | ConversationEvent::Closed { .. }
             // Opened before, and counted then.

@@ -18,7 +18,8 @@ const MINUTES_OF_A_DAY: u16 = 24 * 60;
 /// The longest [`Span`]: 90 days around the clock.
 pub const SPAN_AT_MOST: Duration = Duration::from_hours(90 * 24);
 
-/// Business hours: a week that repeats, in one time zone, and the days on which nobody works.
+/// Business hours: a week that repeats, in one time zone, the days on which nobody works, and those with
+/// other hours.
 ///
 /// Hours are half-open: at 18:00 sharp a unit that works until 18:00 is closed. Where the clocks of
 /// the zone are put forward or back, an hour that does not exist begins when the clocks have moved,
@@ -34,6 +35,10 @@ pub struct Calendar {
     /// Dates on which it is closed whatever the day of the week, and what they are called.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holidays: BTreeMap<Date, String>,
+    /// Dates with hours of their own instead of those of the day of the week, such as half a holiday or
+    /// a Saturday that is worked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub special: BTreeMap<Date, Vec<Hours>>,
 }
 
 /// A time zone by its name in the time zone database, e.g. `Asia/Taipei`, the default.
@@ -110,7 +115,7 @@ pub enum CalendarError {
 }
 
 impl Calendar {
-    /// How long it is open in a week without holidays.
+    /// How long it is open in a week without holidays and special days.
     #[must_use]
     pub fn week_total(&self) -> Duration {
         let hours = self.week.values().flat_map(|day| joined(day));
@@ -173,7 +178,8 @@ impl Calendar {
         let days = std::iter::successors(Some(first), |day| day.tomorrow().ok());
         let open = days.filter(|day| !self.holidays.contains_key(day));
         let hours = open.flat_map(|day| {
-            let hours = self.week.get(&Day::from(day.weekday()));
+            let week = || self.week.get(&Day::from(day.weekday()));
+            let hours = self.special.get(&day).or_else(week);
             let hours = joined(hours.map(Vec::as_slice).unwrap_or_default());
             hours.into_iter().map(move |hours| (day, hours))
         });

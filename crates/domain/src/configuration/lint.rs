@@ -163,8 +163,9 @@ impl Configuration {
                 format!("no template {name}; add it under templates"),
             );
         }
-        if rule.open.is_none() && rule.reply.is_none() && rule.targets.is_empty() && !rule.close {
-            findings.add(&*path, "does nothing; give it open, reply, targets or close");
+        let acts = rule.open.is_some() || rule.reply.is_some() || rule.close;
+        if !acts && rule.targets.is_empty() && rule.tags.is_empty() {
+            findings.add(&*path, "does nothing; give it open, reply, targets, tags or close");
         }
         if rule.close && !rule.targets.is_empty() {
             findings.add(&*path, "hands over what it closes; leave out close or targets");

@@ -1,10 +1,22 @@
 use std::collections::BTreeMap;
 
-use super::Configuration;
 use super::lint::Findings;
+use super::{Configuration, Hours};
 
 /// A due time that is further away than this many weeks is none.
 const WEEKS_AT_MOST: u32 = 52;
+
+fn lint_hours(path: &str, hours: &[Hours], findings: &mut Findings) {
+    let mut sorted = hours.to_vec();
+    sorted.sort_unstable();
+    let overlap = sorted.windows(2).find_map(|pair| match pair {
+        [one, other] if one.overlaps(*other) => Some((*one, *other)),
+        _ => None,
+    });
+    if let Some((one, other)) = overlap {
+        findings.add(path, format!("{one} and {other} overlap; make one of them"));
+    }
+}
 
 impl Configuration {
     pub(super) fn lint_calendars(&self, findings: &mut Findings) {
@@ -15,18 +27,17 @@ impl Configuration {
                 findings.add(format!("{path}.week"), remedy);
             }
             for (day, hours) in &calendar.week {
-                let mut sorted = hours.clone();
-                sorted.sort_unstable();
-                let overlap = sorted.windows(2).find_map(|pair| match pair {
-                    [one, other] if one.overlaps(*other) => Some((*one, *other)),
-                    _ => None,
-                });
-                if let Some((one, other)) = overlap {
-                    let day = format!("{day:?}").to_lowercase();
-                    findings.add(
-                        format!("{path}.week.{day}"),
-                        format!("{one} and {other} overlap; make one of them"),
-                    );
+                let day = format!("{day:?}").to_lowercase();
+                lint_hours(&format!("{path}.week.{day}"), hours, findings);
+            }
+            for (date, hours) in &calendar.special {
+                let path = format!("{path}.special.{date}");
+                lint_hours(&path, hours, findings);
+                if hours.is_empty() {
+                    findings.add(&*path, "has no hours; write the date under holidays");
+                }
+                if calendar.holidays.contains_key(date) {
+                    findings.add(path, "is a holiday too; keep one of them");
                 }
             }
         }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
 use crate::identity::Rules;
-use crate::{BrandId, CalendarId, ChannelId, DeskId, QueueId, StaffId, StoreId, UnitId};
+use crate::{BrandId, CalendarId, ChannelId, DeskId, QueueId, StaffId, StoreId, Tag, UnitId};
 
 pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
 use condition::Evaluation;
@@ -86,12 +86,34 @@ pub struct Rule {
     /// conversation until somebody has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// Marks the case that it opens, and the conversation that begins or goes on about the brand, with
+    /// these. A mark stays.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<Tag>,
     /// Closes the conversation that goes on about the brand.
     #[serde(default, skip_serializing_if = "is_default")]
     pub close: bool,
     /// How urgent a conversation is that begins by this rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+}
+
+/// What the rules came to for one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried<'a> {
+    /// The one that decides; none: nothing comes of the event.
+    pub rule: Option<&'a Rule>,
+    /// Those before it whose condition could not be evaluated, in the order of the rules.
+    pub failed: Vec<RuleFailure>,
+}
+
+/// A rule whose condition could not be evaluated for an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleFailure {
+    /// The rule.
+    pub rule: String,
+    /// Why, without anything that the event says.
+    pub why: String,
 }
 
 /// Where a rule opens a case.
@@ -158,11 +180,20 @@ pub const BINDING_REVOKED: &str = "binding-revoked";
 pub const BINDING_HANDED_OVER: &str = "binding-handed-over";
 
 impl Configuration {
-    /// The first rule whose condition holds. One that cannot be evaluated counts as no match.
+    /// The first rule whose condition holds, and those before it whose condition failed: that
+    /// counts as no match.
     #[must_use]
-    pub fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
+    pub fn rule_for(&self, facts: &Facts<'_>) -> Tried<'_> {
         let evaluation = Evaluation::new(facts, &self.calendars);
-        self.rules.iter().find(|rule| rule.when.holds(&evaluation) == Ok(true))
+        let mut failed = Vec::new();
+        let rule = self.rules.iter().find(|rule| match rule.when.holds(&evaluation) {
+            Ok(holds) => holds,
+            Err(error) => {
+                failed.push(RuleFailure { rule: rule.name.clone(), why: error.to_string() });
+                false
+            }
+        });
+        Tried { rule, failed }
     }
 
     /// What a channel is.
@@ -272,6 +303,7 @@ mod tests {
             open: None,
             reply: None,
             targets: Vec::new(),
+            tags: BTreeSet::new(),
             close: false,
             priority: Priority::default(),
         });
@@ -281,6 +313,7 @@ mod tests {
             open: None,
             reply: Some("nowhere".to_owned()),
             targets: Vec::new(),
+            tags: BTreeSet::new(),
             close: false,
             priority: Priority::default(),
         });
@@ -374,7 +407,7 @@ mod tests {
                 consents: Vec::new(),
             };
             let facts = Facts::of(&event, ChannelKind::Line, At::default());
-            config.rule_for(&facts).map(|rule| rule.name.as_str())
+            config.rule_for(&facts).rule.map(|rule| rule.name.as_str())
         };
         assert_eq!(name(Act::Postback("brand=aurora&menu=repair".to_owned())), Some("menu"));
         assert_eq!(name(Act::Postback("menu=repairs".to_owned())), None);

@@ -275,6 +275,7 @@ fn answer(customer: CustomerId, event: &ChannelEvent, brand: Option<BrandId>) ->
         mode: event.mode,
         carrier: Carrier::of_event(event),
         staff: None,
+        rule: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One case: what is known of it, and what may become of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::configuration::Priority;
 use crate::person::Carrier;
 use crate::{
     At, BrandId, CaseId, ChannelId, CustomerId, EventId, QueueId, Refusal, RefusalCode, StoreId,
+    Tag,
 };
 
 /// An open case that was put on its queue this long ago, and is not there any more, is put there
@@ -53,6 +55,8 @@ pub struct Case {
     pub stage: Stage,
     /// How long it has been with whom, and when it is late.
     pub timing: Timing,
+    /// What the rule that opened it marked it with.
+    pub tags: BTreeSet<Tag>,
     /// When its machine came in, another customer had a case with the same brand and serial number
     /// that was not over, or one came in later. For staff alone: no customer learns of it, and it
     /// does not say whose the other is. Stays when the two customers become one.

@@ -1,12 +1,13 @@
 //! Conversations: what they are, and what may become of one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::{Priority, Target, Who};
 use crate::person::{Carrier, ReplyRight};
-use crate::{At, BrandId, ChannelId, ConversationId, CustomerId, EventId, StaffId, StoreId};
+use crate::{At, BrandId, ChannelId, ConversationId, CustomerId, EventId, StaffId, StoreId, Tag};
 
 /// Whoever said no to a conversation, or let its offer lapse, is not offered it again for so long.
 pub const PASSED_FOR: Duration = Duration::from_mins(5);
@@ -49,6 +50,8 @@ pub struct Conversation {
     pub chain: Vec<Target>,
     /// Where it stands.
     pub stage: Talk,
+    /// What rules marked it with, in its earlier lives too.
+    pub tags: BTreeSet<Tag>,
     /// Who said no to it or let its offer lapse, and when; see [`PASSED_FOR`].
     pub passed: Vec<(StaffId, At)>,
     /// The right to answer the customer's last message, as long as nothing has used it.
@@ -349,8 +352,19 @@ pub enum ConversationEvent {
         about: About,
         /// The message.
         event: EventId,
+        /// The rule that matched it, if one did.
+        rule: Option<String>,
         /// The right to answer it, unless an answer of a rule uses it.
         reply: Option<ReplyRight>,
+    },
+    /// A rule marked it.
+    Tagged {
+        /// The conversation.
+        about: About,
+        /// With these, which it had not.
+        tags: BTreeSet<Tag>,
+        /// The rule.
+        rule: String,
     },
     /// It was offered to somebody, or waits in line.
     Offered {
@@ -415,10 +429,13 @@ pub enum ConversationEvent {
         /// Where the person worked before, if elsewhere.
         before: Option<super::Place>,
     },
-    /// After another configuration came into force, the staff up to this one were looked at.
+    /// After something that concerns all of the staff, another configuration or much that is forgotten
+    /// at once, those up to this one were looked at.
     Reviewed {
-        /// The last one; none: all of them were.
+        /// The last one; none: all of them were, or nobody was.
         up_to: Option<StaffId>,
+        /// Nobody was: all are looked at again.
+        again: bool,
     },
     /// They were closed [`REMEMBERED_FOR`] ago. Names no customer, so it stays when their records go.
     Forgotten {

@@ -281,6 +281,7 @@ fn said(configuration: &Configuration, one: &Conversation, text: &str) -> Messag
         staff: None,
         mode: configuration.mode(&one.channel),
         carrier: one.carrier,
+        rule: None,
     }
 }
 

@@ -3,15 +3,16 @@
 use super::binding::{
     Binding, CodeAnswer, HandOver, IssuedCode, NewCode, Nonce, Presented, RefusedWhy,
 };
-use super::case::{Case, CaseView, Details};
+use super::case::{Case, CaseView, Details, Opener};
 use super::clock::Timing;
 use super::conversation::{ConversationEvent, ConversationView};
 use super::floor::Standing;
-use super::message::MessageRequest;
+use super::message::{MessageRequest, RulesTried};
 use super::parted::Withdrawn;
+use super::pause::QueueView;
 use super::state::Purchase;
 use crate::access::Caller;
-use crate::configuration::{Priority, Who};
+use crate::configuration::{Priority, RuleFailure, Who};
 use crate::custody;
 use crate::person::{Address, ChannelEvent};
 use crate::{
@@ -114,6 +115,22 @@ pub enum Input {
         overrules: bool,
         /// Why.
         reason: String,
+    },
+    /// Nothing of a queue is given out until somebody says otherwise.
+    Pause {
+        /// The queue.
+        queue: QueueId,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// What is on a queue is given out again.
+    Resume {
+        /// The queue.
+        queue: QueueId,
+        /// Who says so.
+        by: String,
     },
     /// It is more urgent, or less.
     Prioritise {
@@ -271,6 +288,10 @@ pub struct NewCase {
 pub enum Answer {
     /// A queue has nothing on offer.
     Nothing,
+    /// A queue gives nothing out now.
+    Paused(QueueView),
+    /// The queue as it is now.
+    Queue(QueueView),
     /// The case as it is now.
     Case(CaseView),
     /// A new case was asked for, and this one is about the same.
@@ -305,6 +326,8 @@ impl Answer {
     pub fn case(&self) -> Option<&CaseView> {
         match self {
             Self::Nothing
+            | Self::Paused(_)
+            | Self::Queue(_)
             | Self::Conversation(_)
             | Self::Staff(..)
             | Self::Code(_)
@@ -484,6 +507,22 @@ pub enum Event {
         /// The unit where it is late.
         unit: Option<UnitId>,
     },
+    /// A queue gives nothing out until [`Event::QueueResumed`].
+    QueuePaused {
+        /// The queue.
+        queue: QueueId,
+        /// Who says so.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// What is on the queue is given out again.
+    QueueResumed {
+        /// The queue.
+        queue: QueueId,
+        /// Who says so.
+        by: String,
+    },
     /// The machine of a stranger's case came in with another customer; see
     /// [`Case::shared_serial`].
     SerialShared {
@@ -510,6 +549,11 @@ pub enum Event {
     },
     /// The customer is to be told something.
     MessageRequested(MessageRequest),
+    /// What the rules came to for an event, when nothing else that is decided for it says so.
+    RulesTried(RulesTried),
+    /// The condition of a rule could not be evaluated for an event. Names no customer, so that the
+    /// count outlives an erasure; [`Event::RulesTried`] says for which event.
+    RuleFailed(RuleFailure),
     /// A case belongs to a piece of the customer that it belonged to. Everything else is as it was.
     CaseRestated {
         /// The case.
@@ -578,4 +622,74 @@ pub enum Event {
         /// Whose they are.
         to: StaffId,
     },
+}
+
+impl Event {
+    /// The case that it is about, if it is about one.
+    #[must_use]
+    pub fn case(&self) -> Option<CaseId> {
+        match self {
+            Self::Opened { id, .. }
+            | Self::Queued { id, .. }
+            | Self::Accepted { id, .. }
+            | Self::Started { id, .. }
+            | Self::Waits { id, .. }
+            | Self::Resolved { id, .. }
+            | Self::Closed { id, .. }
+            | Self::Reopened { id, .. }
+            | Self::Cancelled { id, .. }
+            | Self::Transferred { id, .. }
+            | Self::Prioritised { id, .. }
+            | Self::Warned { id, .. }
+            | Self::Escalated { id, .. }
+            | Self::SerialShared { id, .. }
+            | Self::CaseRestated { id, .. }
+            | Self::Withdrawn(Withdrawn::Case { id, .. }) => Some(*id),
+            Self::MessageRequested(request) => request.case,
+            Self::Moved { .. }
+            | Self::PurchaseNoted { .. }
+            | Self::RulesTried(_)
+            | Self::RuleFailed(_)
+            | Self::Conversation(_)
+            | Self::Withdrawn(Withdrawn::Conversation { .. })
+            | Self::Custody(_)
+            | Self::CodeIssued { .. }
+            | Self::CodeRevoked { .. }
+            | Self::CodeRefused { .. }
+            | Self::Bound { .. }
+            | Self::BindingEnded { .. }
+            | Self::BindingRestated { .. }
+            | Self::HandOverBegun(_)
+            | Self::HandOverDone { .. }
+            | Self::QueuePaused { .. }
+            | Self::QueueResumed { .. } => None,
+        }
+    }
+
+    /// The rule that it was decided by, if it says so.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        if let Self::Opened { case, .. } = self
+            && let Opener::Event { rule, .. } = &case.opener
+        {
+            return Some(rule);
+        }
+        if let Self::Conversation(ConversationEvent::Tagged { rule, .. }) = self {
+            return Some(rule);
+        }
+        if let Self::RulesTried(tried) = self {
+            return tried.rule.as_deref();
+        }
+        if let Self::MessageRequested(request) = self {
+            return request.rule.as_deref();
+        }
+        let Self::Conversation(event) = self else { return None };
+        if let ConversationEvent::Opened { conversation, .. } = event {
+            return Some(&conversation.rule);
+        }
+        if let ConversationEvent::Active { rule, .. } = event {
+            return rule.as_deref();
+        }
+        None
+    }
 }

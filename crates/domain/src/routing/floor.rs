@@ -161,8 +161,9 @@ pub(super) struct Floor {
     shifts: OrdSet<(At, StaffId)>,
     /// They have something and are not ready.
     stranded: OrdSet<StaffId>,
-    /// Another configuration came into force, and only the staff up to this one were looked at.
-    pub(super) review: Option<StaffId>,
+    /// Something concerns all of the staff, and only those up to this one were looked at; `Some(None)`:
+    /// nobody was yet.
+    pub(super) review: Option<Option<StaffId>>,
 }
 
 impl Floor {

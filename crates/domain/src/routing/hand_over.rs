@@ -132,6 +132,7 @@ fn one(
             mode: configuration.mode(&binding.channel),
             carrier: binding.carrier,
             staff: Some(hand_over.to.clone()),
+            rule: None,
         })
     });
     bound.chain(told).collect()

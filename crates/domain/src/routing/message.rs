@@ -1,8 +1,8 @@
-//! What a customer is to be told.
+//! What a customer is to be told, and by which rule.
 
-use crate::configuration::Mode;
+use crate::configuration::{Mode, RuleFailure};
 use crate::person::{Carrier, ReplyRight};
-use crate::{BrandId, CaseId, ChannelId, CustomerId, StaffId};
+use crate::{BrandId, CaseId, ChannelId, CustomerId, EventId, StaffId};
 
 /// What a customer is to be told, and how it may be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,4 +28,25 @@ pub struct MessageRequest {
     pub carrier: Option<Carrier>,
     /// The salesperson whose name it tells, if any.
     pub staff: Option<StaffId>,
+    /// The rule that matched the event that this answers; none, when none did, or when it answers
+    /// none.
+    pub rule: Option<String>,
+}
+
+/// What the rules came to for an event of which nothing else tells it: a condition failed, or the
+/// rule that matched led to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesTried {
+    /// Whose event it was.
+    pub customer: CustomerId,
+    /// Where it came in.
+    pub channel: ChannelId,
+    /// The event.
+    pub event: EventId,
+    /// What it hangs on; none, when nobody knows.
+    pub carrier: Option<Carrier>,
+    /// The rule that matched, if one did.
+    pub rule: Option<String>,
+    /// The rules before it whose condition could not be evaluated.
+    pub failed: Vec<RuleFailure>,
 }

@@ -37,6 +37,8 @@ mod message;
 mod offer;
 mod open;
 mod parted;
+mod pause;
+pub mod replay;
 mod route;
 mod serial;
 mod state;
@@ -58,9 +60,10 @@ pub use conversation::{
 };
 pub use event::{Actor, Answer, ConversationInput, Event, Input, NewCase};
 pub use floor::{Place, Post, Standing};
-pub use message::MessageRequest;
+pub use message::{MessageRequest, RulesTried};
 pub use open::REPEATED_WITHIN;
 pub use parted::Withdrawn;
+pub use pause::{Pause, QueueView};
 pub use serial::Serial;
 pub use state::{Purchase, State};
 
@@ -108,7 +111,18 @@ impl Decider for Routing {
             Input::Open(wish) => {
                 open::open(state, configuration, wish, at).unwrap_or_else(Decision::refused)
             }
-            Input::Accept { case, by } => act(*case, by, &|view| view.accept(by, at)),
+            Input::Accept { case, by } => act(*case, by, &|view| {
+                let next = view.accept(by, at)?;
+                next.is_some().then(|| state.not_paused(view)).transpose()?;
+                Ok(next)
+            }),
+            Input::Claim { queue, .. } if state.paused.contains_key(queue) => {
+                Decision::answered(Vec::new(), Answer::Paused(state.queue(queue)))
+            }
+            Input::Pause { queue, by, reason } => {
+                pause::pause(state, configuration, (queue, by, reason), at)
+            }
+            Input::Resume { queue, by } => pause::resume(state, configuration, queue, by),
             Input::Claim { queue, by } => match state.next_on(queue) {
                 Some(next) => act(next.id, by, &|view| view.accept(by, at)),
                 None if configuration.queues.contains_key(queue) => {
@@ -176,9 +190,17 @@ impl Decider for Routing {
             Event::PurchaseNoted { customer, purchase } => {
                 state.note_purchase(*customer, purchase.clone());
             }
-            Event::MessageRequested(_) | Event::Withdrawn(_) => {}
+            Event::MessageRequested(_) | Event::Withdrawn(_) | Event::RulesTried(_) => {}
+            Event::RuleFailed(_) => state.rules_failed += 1,
             Event::Conversation(event) => talk::evolve(state, event, at),
             Event::Custody(event) => parted::evolve(state, event, at),
+            Event::QueuePaused { queue, by, reason } => {
+                let (by, reason) = (by.clone(), reason.clone());
+                state.paused.insert(queue.clone(), Pause { by, reason, at });
+            }
+            Event::QueueResumed { queue, .. } => {
+                state.paused.remove(queue);
+            }
             Event::CodeIssued { code, .. } => state.bindings.issue(code, at),
             Event::CodeRevoked { nonce, .. } => state.bindings.revoke(*nonce),
             Event::CodeRefused { why, .. } => state.bindings.count_refused(*why),

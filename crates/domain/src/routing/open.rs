@@ -1,5 +1,6 @@
 //! Cases that staff open, and which wishes are about the same.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization as _;
@@ -91,6 +92,7 @@ pub(super) fn open(
         queued_times: 1,
         stage: Stage::Open,
         timing,
+        tags: BTreeSet::new(),
         shared_serial: false,
     };
     if let Some(view) = state.same(&Key::of(&case), at).and_then(|id| state.case(id)) {

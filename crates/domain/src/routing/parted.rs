@@ -34,6 +34,12 @@ pub enum Withdrawn {
     },
 }
 
+/// Of what is forgotten with a customer so much is told, so that the input stays one atomic batch of the
+/// broker with those who are served after it. Told is first what somebody may still show, then what is
+/// cancelled, whose records go with the customer's anyhow. Of a customer with more than that, a watch that
+/// is open shows the rest until it begins anew, and the queue keeper finds its items.
+const TOLD_AT_MOST: usize = 700;
+
 /// A customer is taken apart or forgotten.
 pub(super) fn take_custody(
     state: &State,
@@ -59,8 +65,9 @@ pub(super) fn take_custody(
                 by: ERASER.to_owned(),
                 reason: ERASED.to_owned(),
             });
-            let withdrawn = withdrawn(state, customers).take(RESTATED_AT_MOST);
-            let events = cancelled.take(RESTATED_AT_MOST).chain(decided).chain(withdrawn);
+            let withdrawn: Vec<_> = withdrawn(state, customers).take(TOLD_AT_MOST).collect();
+            let cancelled = cancelled.take(TOLD_AT_MOST - withdrawn.len());
+            let events = cancelled.chain(decided).chain(withdrawn);
             let events: Vec<_> = events.chain(talk::idle_restated(state)).collect();
             talk::with_room(state, configuration, events, at)
         }
@@ -184,6 +191,7 @@ impl State {
             Event::MessageRequested(request) => {
                 request.carrier.or_else(|| request.case.and_then(of_case))
             }
+            Event::RulesTried(tried) => tried.carrier,
             Event::Conversation(event) => carrier_of_conversation(event),
             Event::Bound { binding, .. }
             | Event::BindingEnded { binding, .. }
@@ -195,6 +203,9 @@ impl State {
             | Event::CodeRefused { .. }
             | Event::HandOverBegun(_)
             | Event::HandOverDone { .. }
+            | Event::RuleFailed(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
             | Event::Withdrawn(_) => None,
         }
     }
@@ -205,6 +216,7 @@ fn carrier_of_conversation(event: &ConversationEvent) -> Option<Carrier> {
         ConversationEvent::Opened { conversation, .. }
         | ConversationEvent::Restated { conversation, .. } => conversation.carrier,
         ConversationEvent::Active { about, .. }
+        | ConversationEvent::Tagged { about, .. }
         | ConversationEvent::Offered { about, .. }
         | ConversationEvent::Accepted { about, .. }
         | ConversationEvent::Assigned { about, .. }

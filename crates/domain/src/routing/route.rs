@@ -3,11 +3,11 @@
 use super::case::{Case, Details, Opener, Stage};
 use super::clock::Timing;
 use super::event::Event;
-use super::message::MessageRequest;
+use super::message::{MessageRequest, RulesTried};
 use super::open::{Key, new_id};
 use super::state::{Purchase, State};
 use super::talk;
-use crate::configuration::{Configuration, Facts, MOVED, Mode, parameter};
+use crate::configuration::{Configuration, Facts, MOVED, Mode, Tried, parameter};
 use crate::person::{Act, Carrier, ChannelEvent, ReplyRight};
 use crate::{At, BrandId, CustomerId};
 
@@ -34,7 +34,7 @@ pub(super) fn route(
         store: binding.and_then(|binding| binding.store.as_ref()),
         conversation: known.map_or("", |(_, one)| one.stage.name()),
     };
-    let rule = configuration.rule_for(&facts);
+    let Tried { rule, failed } = configuration.rule_for(&facts);
     let mut events: Vec<_> = purchase(state, customer, event, at).into_iter().collect();
     let (mut about, mut opened) = (None, false);
     if let Some((rule, open)) = rule.and_then(|rule| Some((rule, rule.open.as_ref()?))) {
@@ -53,6 +53,7 @@ pub(super) fn route(
             queued_times: 1,
             stage: Stage::Open,
             timing: Timing::default().running(configuration, &open.queue, open.priority, at),
+            tags: rule.tags.clone(),
             shared_serial: false,
         };
         about = state.same(&Key::of(&case), at);
@@ -66,6 +67,7 @@ pub(super) fn route(
     let reply =
         event.reply_token.clone().map(|token| ReplyRight { token, received_at: event.received_at });
     let whose = (customer, brand.as_ref());
+    events.extend(known.zip(rule).and_then(|((id, one), rule)| talk::tagged(id, one, rule)));
     if let Some(rule) = rule.filter(|rule| rule.close) {
         let closed = talk::closed_by_rule(known, rule).into_iter().collect();
         events.extend(talk::settled(state, configuration, closed, at).1);
@@ -94,6 +96,21 @@ pub(super) fn route(
             mode: event.mode,
             carrier: carrier(),
             staff: None,
+            rule: rule.map(|rule| rule.name.clone()),
+        }));
+    }
+    let told = !events.iter().all(|event| matches!(event, Event::PurchaseNoted { .. }));
+    if !failed.is_empty() || (rule.is_some() && !told) {
+        let rule = rule.map(|rule| rule.name.clone());
+        let (channel, id) = (event.channel.clone(), event.id.clone());
+        events.extend(failed.iter().cloned().map(Event::RuleFailed));
+        events.push(Event::RulesTried(RulesTried {
+            customer,
+            channel,
+            event: id,
+            carrier: carrier(),
+            rule,
+            failed,
         }));
     }
     events

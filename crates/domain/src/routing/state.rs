@@ -10,6 +10,7 @@ use super::bindings::Bindings;
 use super::case::{Case, CaseView, Stage};
 use super::floor::Floor;
 use super::open::{Key, REPEATED_WITHIN};
+use super::pause::Pause;
 use super::serial::Serial;
 use crate::configuration::Priority;
 use crate::custody::{Custody, Partings};
@@ -36,6 +37,11 @@ pub struct State {
     purchases: OrdMap<CustomerId, Vector<Purchase>>,
     /// Aliases, and whose they became.
     absorbed: OrdMap<CustomerId, CustomerId>,
+    /// The same the other way round: whose they became, and the alias.
+    aliases: OrdSet<(CustomerId, CustomerId)>,
+    /// How often the condition of a rule could not be evaluated.
+    pub(super) rules_failed: u64,
+    pub(super) paused: OrdMap<QueueId, Pause>,
     /// Conversations and staff.
     pub(super) floor: Floor,
     pub(super) custody: Custody,
@@ -84,6 +90,16 @@ impl State {
     pub fn next_on(&self, queue: &QueueId) -> Option<CaseView> {
         let (_, _, id) = self.on_offer.get(queue)?.get_min()?;
         self.case(*id)
+    }
+
+    /// How many cases are open on a queue.
+    pub(super) fn open_on(&self, queue: &QueueId) -> usize {
+        self.on_offer.get(queue).map_or(0, OrdSet::len)
+    }
+
+    /// Queues on which a case is open.
+    pub(super) fn used_queues(&self) -> impl Iterator<Item = &QueueId> {
+        self.on_offer.keys()
     }
 
     /// What a customer bought last.
@@ -146,7 +162,7 @@ impl State {
         self.forget_all_purchases(customer);
         self.bindings.forget(customer);
         self.partings.forget(customer);
-        self.absorbed.remove(&customer);
+        self.stand_alone(customer);
     }
 
     pub(super) fn known(&self, id: CaseId) -> Result<CaseView, Refusal> {
@@ -207,11 +223,47 @@ impl State {
         current
     }
 
+    /// Every id of a customer: the one of now, then what it absorbed, by whichever of them is given.
+    #[must_use]
+    pub fn ids(&self, customer: CustomerId) -> Vec<CustomerId> {
+        let mut ids = vec![self.current(customer)];
+        let mut looked = 0;
+        while let Some(id) = ids.get(looked).copied() {
+            let own = self.aliases.range((id, CustomerId::LEAST)..);
+            let own = own.take_while(|(survivor, _)| *survivor == id).map(|(_, alias)| *alias);
+            // A circle cannot be, and must not hang anybody if it is.
+            let new: Vec<_> = own.filter(|alias| !ids.contains(alias)).collect();
+            ids.extend(new);
+            looked += 1;
+        }
+        ids
+    }
+
+    /// How often the condition of a rule could not be evaluated.
+    #[must_use]
+    pub fn rules_failed(&self) -> u64 {
+        self.rules_failed
+    }
+
+    /// An id stands for another one from now on.
+    fn absorb(&mut self, alias: CustomerId, survivor: CustomerId) {
+        self.stand_alone(alias);
+        self.absorbed.insert(alias, survivor);
+        self.aliases.insert((survivor, alias));
+    }
+
+    /// An id stands for itself.
+    fn stand_alone(&mut self, id: CustomerId) {
+        if let Some(survivor) = self.absorbed.remove(&id) {
+            self.aliases.remove(&(survivor, id));
+        }
+    }
+
     /// A piece of a customer who was taken apart stands for itself, and its aliases for it.
     pub(super) fn divide_aliases(&mut self, piece: CustomerId, aliases: &[CustomerId]) {
-        self.absorbed.remove(&piece);
+        self.stand_alone(piece);
         for alias in aliases.iter().filter(|alias| **alias != piece) {
-            self.absorbed.insert(*alias, piece);
+            self.absorb(*alias, piece);
         }
     }
 
@@ -278,8 +330,8 @@ impl State {
     /// newer stays.
     pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId, at: At) {
         self.floor.move_all(from, to, at);
-        self.absorbed.remove(&to);
-        self.absorbed.insert(from, to);
+        self.stand_alone(to);
+        self.absorb(from, to);
         self.bindings.move_all(from, to);
         for id in self.ids_of(from).collect::<Vec<_>>() {
             self.change(id, |case| case.customer = to);

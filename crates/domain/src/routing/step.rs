@@ -95,6 +95,7 @@ pub(super) fn told(
             mode: configuration.mode(&case.channel),
             carrier: case.carrier,
             staff: None,
+            rule: None,
         })
     })
 }
@@ -179,7 +180,9 @@ pub(super) fn prioritise(
 }
 
 pub(super) fn requeue(state: &State, id: CaseId, by: &str, at: At) -> Result<Decided, Refusal> {
-    let case = state.known(id)?.queue_again(by, at)?;
+    let view = state.known(id)?;
+    let case = view.queue_again(by, at)?;
+    state.not_paused(&view)?;
     let events = vec![Event::Queued { id, case: case.clone() }];
     Ok(Decision::answered(events, Answer::Case(CaseView { id, case })))
 }
@@ -275,6 +278,8 @@ pub(super) fn evolve(case: &mut Case, event: &Event, at: At) {
         | Event::Moved { .. }
         | Event::PurchaseNoted { .. }
         | Event::MessageRequested(_)
+        | Event::RulesTried(_)
+        | Event::RuleFailed(_)
         | Event::Conversation(_)
         | Event::Withdrawn(_)
         | Event::Custody(_)
@@ -285,6 +290,8 @@ pub(super) fn evolve(case: &mut Case, event: &Event, at: At) {
         | Event::BindingEnded { .. }
         | Event::BindingRestated { .. }
         | Event::HandOverBegun(_)
-        | Event::HandOverDone { .. } => {}
+        | Event::HandOverDone { .. }
+        | Event::QueuePaused { .. }
+        | Event::QueueResumed { .. } => {}
     }
 }

@@ -1,5 +1,7 @@
 //! What becomes of conversations: by what customers write, by time, and what follows from a step.
 
+use std::collections::BTreeSet;
+
 use super::conversation::{
     About, Conversation, ConversationEvent, ConversationView, OfferEnd, Talk,
 };
@@ -44,7 +46,8 @@ pub(super) fn hear(
         let is_message = matches!(event.act, Act::Text(_));
         let handed = rule.is_some_and(|rule| !rule.targets.is_empty());
         let (about, reply) = (one.about(id), right(event));
-        let event = ConversationEvent::Active { about, event: event.id.clone(), reply };
+        let rule = rule.map(|rule| rule.name.clone());
+        let event = ConversationEvent::Active { about, event: event.id.clone(), rule, reply };
         return (is_message || handed).then_some(Heard { event, begins: false });
     }
     let rule = rule.filter(|rule| !rule.targets.is_empty())?;
@@ -66,13 +69,23 @@ pub(super) fn hear(
         active_at: at,
         chain: rule.targets.clone(),
         stage: Talk::Waiting,
+        tags: known.map(|(_, one)| one.tags.clone()).unwrap_or_default(),
         passed: Vec::new(),
         reply: right(event),
     };
+    conversation.tags.extend(rule.tags.iter().cloned());
     let Offer { talk, passed_over } = offer(state, configuration, &conversation, 0, None, at);
     conversation.stage = talk;
     let event = ConversationEvent::Opened { id, conversation, again, passed_over };
     Some(Heard { event, begins: true })
+}
+
+/// A conversation that is open is marked, if it is not.
+pub(super) fn tagged(id: ConversationId, one: &Conversation, rule: &Rule) -> Option<Event> {
+    let tags: BTreeSet<_> = rule.tags.difference(&one.tags).cloned().collect();
+    let marks = !tags.is_empty() && !one.stage.is_closed();
+    let (about, rule) = (one.about(id), rule.name.clone());
+    marks.then_some(Event::Conversation(ConversationEvent::Tagged { about, tags, rule }))
 }
 
 /// What answers an event uses the right to: nothing of it is left for the conversation.
@@ -143,7 +156,7 @@ pub(super) fn next_offer(
 pub(super) fn due(state: &State, configuration: &Configuration, room: usize, at: At) -> Vec<Event> {
     let mut steps = Steps { configuration, state: state.clone(), events: Vec::new(), room, at };
     if let Some(cursor) = state.floor.review.clone() {
-        steps.review(Some(&cursor));
+        steps.review(cursor.as_ref());
     }
     let shifts: Vec<_> = state.floor.shifts_until(at).take(DUE_AT_MOST).cloned().collect();
     for staff in shifts {
@@ -216,18 +229,26 @@ impl Steps<'_> {
         let staff: Vec<_> = self.state.floor.staff_after(after).map(|(id, _)| id.clone()).collect();
         let mut last = after.cloned();
         for id in staff {
-            if !self.fits() {
-                let reviewed = ConversationEvent::Reviewed { up_to: last };
-                return take(&mut self.state, &mut self.events, reviewed, self.at);
-            }
-            if let Some(stands) = stands_now(&self.state, self.configuration, &id, self.at) {
-                self.decide(stands);
+            let looked = self.fits() && self.look_at(&id);
+            if !looked {
+                return take(&mut self.state, &mut self.events, reviewed(last), self.at);
             }
             last = Some(id);
         }
         if self.state.floor.review.is_some() {
-            self.decide(ConversationEvent::Reviewed { up_to: None });
+            self.decide(ConversationEvent::Reviewed { up_to: None, again: false });
         }
+    }
+
+    /// Whether there was room for everything that follows for one of the staff: the directory says
+    /// otherwise than before, or what waits is offered.
+    fn look_at(&mut self, staff: &StaffId) -> bool {
+        if let Some(stands) = stands_now(&self.state, self.configuration, staff, self.at) {
+            self.decide(stands);
+            return true;
+        }
+        let room = (&mut self.events, self.room.saturating_sub(1));
+        serve(&mut self.state, self.configuration, staff, room, self.at)
     }
 
     /// The next conversation of somebody who is not there any more.
@@ -267,7 +288,7 @@ pub(super) fn settled(
         let free = freed(&next, &event);
         take(&mut next, &mut decided, event, at);
         if let Some(staff) = free {
-            serve(&mut next, configuration, &staff, &mut decided, at);
+            serve(&mut next, configuration, &staff, (&mut decided, usize::MAX), at);
         }
     }
     (next, decided)
@@ -290,10 +311,22 @@ pub(super) fn with_room(
     };
     let free: Vec<_> = state.floor.staff_after(None).filter_map(had).collect();
     let mut decided = events;
+    let mut last = None;
     for staff in free {
-        serve(&mut next, configuration, &staff, &mut decided, at);
+        if !serve(&mut next, configuration, &staff, (&mut decided, RESTATED_AT_MOST - 1), at) {
+            // The rest are served by the wakeup that follows at once.
+            take(&mut next, &mut decided, reviewed(last), at);
+            break;
+        }
+        last = Some(staff);
     }
     decided
+}
+
+/// The staff up to this one were looked at; none: nobody was yet.
+fn reviewed(up_to: Option<StaffId>) -> ConversationEvent {
+    let again = up_to.is_none();
+    ConversationEvent::Reviewed { up_to, again }
 }
 
 /// Since when everybody is idle, so that the log says so without the records that go.
@@ -314,6 +347,7 @@ fn freed(state: &State, event: &ConversationEvent) -> Option<StaffId> {
         | ConversationEvent::Closed { about, .. } => of(about),
         ConversationEvent::Opened { .. }
         | ConversationEvent::Active { .. }
+        | ConversationEvent::Tagged { .. }
         | ConversationEvent::Accepted { .. }
         | ConversationEvent::Replied { .. }
         | ConversationEvent::Restated { .. }
@@ -329,24 +363,29 @@ fn take(state: &mut State, decided: &mut Vec<Event>, event: ConversationEvent, a
     decided.push(event);
 }
 
-/// Offers somebody at the central desk what waits, as long as there is room.
-pub(super) fn serve(
+/// Offers what waits as long as somebody at the central desk has room, and says whether that is all:
+/// there is room for so many events. Whoever has most room is asked first, so when many are free they
+/// are all served by this.
+fn serve(
     state: &mut State,
     configuration: &Configuration,
     staff: &StaffId,
-    decided: &mut Vec<Event>,
+    (decided, room): (&mut Vec<Event>, usize),
     at: At,
-) {
+) -> bool {
     loop {
-        let Some(standing) = state.floor.standing(staff) else { return };
+        let Some(standing) = state.floor.standing(staff) else { return true };
         let central = standing.post.place == Some(Place::Central);
         if !central || !standing.post.is_ready() || standing.spare() == 0 {
-            return;
+            return true;
         }
         let waiting = state.floor.next_for(staff, at);
         let Some((id, one)) = waiting.and_then(|id| Some((id, state.floor.get(id)?))) else {
-            return;
+            return true;
         };
+        if decided.len() >= room {
+            return false;
+        }
         let event = next_offer(state, configuration, (id, one), OfferEnd::Free, at);
         take(state, decided, event, at);
     }
@@ -364,6 +403,9 @@ pub(super) fn evolve(state: &mut State, event: &ConversationEvent, at: At) {
             one.active_at = at;
             one.reply.clone_from(reply);
         }),
+        ConversationEvent::Tagged { about, tags, .. } => {
+            floor.touch(about.id, |one| one.tags.extend(tags.iter().cloned()));
+        }
         ConversationEvent::Offered { about, stage, chain, passed, .. } => {
             floor.update(about.id, at, |one| {
                 one.stage = stage.clone();
@@ -385,7 +427,9 @@ pub(super) fn evolve(state: &mut State, event: &ConversationEvent, at: At) {
             one.reply = None;
         }),
         ConversationEvent::Stands { staff, post, .. } => floor.stand(staff, post.clone(), at),
-        ConversationEvent::Reviewed { up_to } => floor.review.clone_from(up_to),
+        ConversationEvent::Reviewed { up_to, again } => {
+            floor.review = up_to.clone().map(Some).or(again.then_some(None));
+        }
         ConversationEvent::IdleRestated { since } => floor.restate_idle(since),
         ConversationEvent::Forgotten { ids } => floor.forget_these(ids, at),
     }

@@ -1,9 +1,12 @@
 //! Named after what hurts the users of such systems.
 
+use mainstem_domain::configuration::{Channel, Priority};
+use mainstem_domain::custody;
 use mainstem_domain::routing::{
-    Answer, ConversationEvent, ConversationInput, Event, PassedOver, Routing, Talk, Why,
+    Answer, ConversationEvent, ConversationInput, Details, Event, Input, NewCase, PassedOver,
+    Routing, Talk, Why,
 };
-use mainstem_domain::{ConversationId, Decider as _, Refusal, Wakeup};
+use mainstem_domain::{At, ConversationId, CustomerId, Decider as _, ErasureId, Refusal, Wakeup};
 
 use crate::world::{Op, World, asked_for, staff};
 
@@ -312,4 +315,116 @@ fn a_shift_of_hundreds_begins_in_batches_that_the_broker_takes() {
     }
     assert!(inputs > 2, "{inputs}");
     assert_eq!(world.state.waiting(), 1_600, "nobody is lost");
+}
+
+#[test]
+fn a_mark_of_a_rule_is_put_on_what_begins_and_what_goes_on_once_and_stays() {
+    let tags = |world: &World| {
+        let view = world.state.conversation(world.known[0]).unwrap();
+        view.conversation.tags.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let marks = |world: &World| {
+        let tagged = |event: &&(Event, At)| {
+            matches!(event.0, Event::Conversation(ConversationEvent::Tagged { .. }))
+        };
+        world.ledger.iter().filter(tagged).count()
+    };
+    let ask = |menu| Op::Say {
+        customer: 0,
+        menu: Some(menu),
+        brand: Some("aurora"),
+        store: false,
+        token: false,
+    };
+    let mut world = after(&[there(C3), ask(1)]);
+    assert_eq!((tags(&world), marks(&world)), (vec!["urgent".to_owned()], 0));
+    // A tap is no message, and marks all the same.
+    for _ in 0..2 {
+        world.run(&ask(2));
+    }
+    assert_eq!((tags(&world).len(), marks(&world)), (2, 1));
+    world.run(&Op::Answer { pick: 0, yes: true });
+    world.run(&Op::Close { pick: 0 });
+    world.run(&ask(2));
+    assert_eq!(marks(&world), 1, "what is closed is not marked");
+    world.run(&ask(0));
+    assert_eq!(tags(&world), ["asked", "urgent"]);
+}
+
+/// The broker takes no more than 1,000 records as one.
+#[test]
+fn a_customer_who_has_very_much_is_forgotten_in_one_batch_and_whoever_is_free_is_served() {
+    let staff: Vec<String> = (0..60).map(|number| format!("c{number:02}")).collect();
+    let directory = staff
+        .iter()
+        .map(|id| (id.clone(), serde_json::json!({"name": id, "desk": "central", "capacity": 8})));
+    let directory: serde_json::Map<_, _> = directory.collect();
+    let mut world = World::new();
+    world.configuration = serde_json::from_value(serde_json::json!({
+        "desks": {"central": {"name": "Central"}},
+        "queues": {"repair": {"name": "Repair"}},
+        "staff": directory,
+        "rules": [{"name": "r", "when": "event.type == 'text'", "targets": ["central_desk"]}],
+    }))
+    .unwrap();
+    let give = |world: &mut World, input: &Input| {
+        let decision = Routing::decide(&world.state, &world.configuration, input, world.at);
+        for event in &decision.events {
+            Routing::evolve(&mut world.state, event, world.at);
+        }
+        decision.events.len()
+    };
+    for id in &staff {
+        let wish = ConversationInput::Presence {
+            staff: id.parse().unwrap(),
+            available: true,
+            capacity: None,
+        };
+        give(&mut world, &asked_for(wish));
+    }
+    let says = |world: &mut World, customer: CustomerId, channel: usize| {
+        let mut event = world.text();
+        event.id = format!("e{customer}{channel}").parse().unwrap();
+        event.channel = format!("line-{channel}").parse().unwrap();
+        let event = Box::new(event);
+        give(world, &Input::Channel { customer, event, address: None, code: None });
+    };
+    let gone = CustomerId::derive("gone");
+    for channel in 0..480 {
+        says(&mut world, gone, channel);
+    }
+    for waiting in 0..500 {
+        says(&mut world, CustomerId::derive(&format!("waiting {waiting}")), 0);
+    }
+    for serial in 0..480 {
+        let wish = NewCase {
+            customer: gone,
+            channel: None,
+            brand: None,
+            store: None,
+            queue: "repair".parse().unwrap(),
+            priority: Priority::P3,
+            details: Details { serial: format!("sn {serial}"), ..Details::default() },
+            by: "store/1".to_owned(),
+        };
+        let wish = NewCase { channel: Some("line-0".parse().unwrap()), ..wish };
+        world.configuration.channels.insert("line-0".parse().unwrap(), line());
+        give(&mut world, &Input::Open(Box::new(wish)));
+    }
+    assert_eq!((world.state.waiting(), world.state.conversations_of(gone).count()), (500, 480));
+    let erasure = ErasureId::derive("1");
+    let erased = custody::Input::Erased { erasure, customers: vec![gone] };
+    let records = give(&mut world, &Input::Custody(erased));
+    assert!(records <= 900, "{records}");
+    let mut wakeups = 0;
+    while Routing::due(&world.state).is_some_and(|due| due <= world.at) {
+        let records = give(&mut world, &Input::Wakeup(Wakeup::Due));
+        wakeups += 1;
+        assert!(records <= 900 && wakeups < 10, "{records} in wakeup {wakeups}");
+    }
+    assert_eq!(world.state.waiting(), 500 - 480, "everybody who was free has as many as fit");
+}
+
+fn line() -> Channel {
+    serde_json::from_value(serde_json::json!({})).unwrap()
 }

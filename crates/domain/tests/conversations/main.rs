@@ -6,6 +6,7 @@
 
 mod hurts;
 mod model;
+mod replay;
 mod world;
 
 use mainstem_domain::routing::{Routing, State, Talk};

@@ -158,9 +158,9 @@ pub(crate) fn configuration(which: usize) -> Configuration {
         "rules": [
             {"name": "r0", "when": "event.menu == 'm0'", "reply": "hello",
              "targets": ["bound_staff 120s", "store_on_shift 180s", "brand_desk 600s", "central_desk"]},
-            {"name": "r1", "when": "event.menu == 'm1'", "priority": "P1",
+            {"name": "r1", "when": "event.menu == 'm1'", "priority": "P1", "tags": ["urgent"],
              "targets": ["store_on_shift 60s", "central_desk 90s"]},
-            {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
+            {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello", "tags": ["asked"]},
             {"name": "r3", "when": "event.menu == 'm3'", "close": true},
             {"name": "r4", "when": "event.menu == 'm4'", "reply": "hello",
              "open": {"queue": "repair"}, "targets": ["central_desk"]},
@@ -191,6 +191,8 @@ pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) model: Model,
     pub(crate) ledger: Vec<(Event, At)>,
+    /// The same by inputs, each with the configuration that it was decided under.
+    pub(crate) steps: Vec<(Input, Vec<Event>, At, Configuration)>,
     pub(crate) at: At,
     pub(crate) events: usize,
     pub(crate) known: Vec<ConversationId>,
@@ -205,6 +207,7 @@ impl World {
             state: State::default(),
             model: Model::default(),
             ledger: Vec::new(),
+            steps: Vec::new(),
             // A Monday.
             at: At::parse("2026-11-23T10:00:00+08:00").unwrap(),
             events: 0,
@@ -361,6 +364,11 @@ impl World {
         }
     }
 
+    /// Something that somebody writes.
+    pub(crate) fn text(&self) -> ChannelEvent {
+        self.event(Act::Text("hello?".to_owned()), None, false, false)
+    }
+
     /// Runs one operation; `None` for one without an input.
     pub(crate) fn run(&mut self, op: &Op) -> Option<Decision<Event, Answer>> {
         self.at = At::from_millis(self.at.as_millis() + 1);
@@ -411,6 +419,8 @@ impl World {
             Routing::evolve(&mut self.state, event, self.at);
             self.ledger.push((event.clone(), self.at));
         }
+        let told = (decision.events.clone(), self.at, self.configuration.clone());
+        self.steps.push((input.clone(), told.0, told.1, told.2));
         let id = self.known.last().copied();
         self.model.input(&self.configuration, input, id, self.at);
         decision

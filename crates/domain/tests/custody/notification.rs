@@ -137,6 +137,7 @@ impl Bench {
                 mode: Mode::Live,
                 carrier: Some(Carrier::of(&member(person))),
                 staff: None,
+                rule: None,
             },
         }
     }

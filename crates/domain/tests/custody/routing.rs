@@ -54,10 +54,12 @@ impl Service for TheRouting {
             | Event::BindingRestated { customer, .. } => Some(*customer),
             Event::Moved { to, .. } => Some(*to),
             Event::MessageRequested(request) => Some(request.customer),
+            Event::RulesTried(tried) => Some(tried.customer),
             Event::Conversation(event) => match event {
                 ConversationEvent::Opened { conversation, .. }
                 | ConversationEvent::Restated { conversation, .. } => Some(conversation.customer),
                 ConversationEvent::Active { about, .. }
+                | ConversationEvent::Tagged { about, .. }
                 | ConversationEvent::Offered { about, .. }
                 | ConversationEvent::Accepted { about, .. }
                 | ConversationEvent::Assigned { about, .. }
@@ -70,6 +72,9 @@ impl Service for TheRouting {
             },
             Event::Custody(event) => event.owner(),
             Event::Withdrawn(_)
+            | Event::RuleFailed(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
             | Event::CodeIssued { .. }
             | Event::CodeRevoked { .. }
             | Event::CodeRefused { .. }

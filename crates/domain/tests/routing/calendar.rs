@@ -16,6 +16,8 @@ struct Naive {
     /// From and until, in minutes of the day, from Monday on.
     week: [Vec<(u16, u16)>; 7],
     holidays: Vec<Date>,
+    /// Days with hours of their own.
+    special: Vec<(Date, Vec<(u16, u16)>)>,
 }
 
 impl Naive {
@@ -25,7 +27,9 @@ impl Naive {
         let minute =
             u16::try_from(local.hour()).unwrap() * 60 + u16::try_from(local.minute()).unwrap();
         let day = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap();
-        let hours = self.week[day].iter().any(|(from, until)| (*from..*until).contains(&minute));
+        let special = self.special.iter().find(|(date, _)| *date == local.date());
+        let hours = special.map_or(&self.week[day], |(_, hours)| hours);
+        let hours = hours.iter().any(|(from, until)| (*from..*until).contains(&minute));
         hours && !self.holidays.contains(&local.date())
     }
 
@@ -60,10 +64,17 @@ impl Naive {
             .collect();
         let holidays: serde_json::Map<_, _> =
             self.holidays.iter().map(|date| (date.to_string(), "holiday".into())).collect();
+        let special: serde_json::Map<_, _> = self
+            .special
+            .iter()
+            .map(|(date, spans)| {
+                (date.to_string(), spans.iter().map(hours).collect::<Vec<_>>().into())
+            })
+            .collect();
         let zone = self.zone;
-        serde_json::from_value(
-            serde_json::json!({"zone": zone, "week": week, "holidays": holidays}),
-        )
+        serde_json::from_value(serde_json::json!({
+            "zone": zone, "week": week, "holidays": holidays, "special": special,
+        }))
         .unwrap()
     }
 }
@@ -81,14 +92,17 @@ fn naive() -> impl Strategy<Value = Naive> {
     };
     let week = [day(), day(), day(), day(), day(), day(), day()];
     let zone = prop::sample::select(vec!["Asia/Taipei", "Europe/Berlin", "America/New_York"]);
-    (week, zone, prop::collection::vec(0..40_i32, 0..12)).prop_filter_map(
+    let holidays = prop::collection::vec(0..40_i32, 0..12);
+    let special = prop::collection::btree_map(0..40_i32, day(), 0..6);
+    (week, zone, holidays, special).prop_filter_map(
         "never opens",
-        |(week, zone, holidays)| {
+        |(week, zone, holidays, special)| {
             let first: Date = "2026-03-01".parse().unwrap();
-            let holidays = holidays.into_iter();
-            let holidays = holidays.map(|days| first + jiff::Span::new().days(days)).collect();
+            let date = |days| first + jiff::Span::new().days(days);
+            let holidays = holidays.into_iter().map(date).collect();
+            let special = special.into_iter().map(|(days, hours)| (date(days), hours)).collect();
             let opens = week.iter().any(|day| !day.is_empty());
-            opens.then_some(Naive { zone, week, holidays })
+            opens.then_some(Naive { zone, week, holidays, special })
         },
     )
 }

@@ -14,7 +14,7 @@ use mainstem_domain::configuration::{Mode, Priority};
 use mainstem_domain::person::Act;
 use mainstem_domain::routing;
 use mainstem_domain::routing::{
-    CaseView, Event, Input, MessageRequest, Purchase, REQUEUE_AFTER, Routing, State,
+    CaseView, Event, Input, MessageRequest, Opener, Purchase, REQUEUE_AFTER, Routing, State,
 };
 use mainstem_domain::{At, CaseId, CustomerId, Decider, Refusal, RefusalCode};
 use proptest::prelude::*;
@@ -52,6 +52,7 @@ fn same_as_model(world: &World) -> Result<(), TestCaseError> {
         let queue = queue.parse().unwrap();
         let next = model.next_on(&queue).map(|known| known.view(configuration));
         prop_assert_eq!(state.next_on(&queue), next);
+        prop_assert_eq!(state.queue(&queue), model.queue(&queue));
     }
     for customer in [0, 1, 2].map(|number| CustomerId::derive(&format!("{number}"))) {
         let bought = model.bought(customer);
@@ -96,14 +97,51 @@ fn as_the_model_says(ops: &[Op]) -> Result<(), TestCaseError> {
                 prop_assert_eq!((token, request.mode), (event.reply_token.as_ref(), event.mode));
             }
         }
-        // What changes nothing is written nowhere.
-        prop_assert_eq!(before != world.state || !requests.is_empty(), !decision.events.is_empty());
+        if let Input::Channel { .. } = &input {
+            tells_its_rule(&decision, expected.rule.as_deref(), &expected.failed)?;
+        }
+        // What changes nothing is written nowhere, but why nothing comes of an event.
+        let explained = expected.rule.is_some() || !expected.failed.is_empty();
+        let leaves = before != world.state || !requests.is_empty() || explained;
+        prop_assert_eq!(leaves, !decision.events.is_empty());
     }
     let mut folded = State::default();
     for (event, at) in &world.ledger {
         Routing::evolve(&mut folded, event, *at);
     }
     prop_assert!(folded == world.state);
+    Ok(())
+}
+
+/// Whatever an event leads to says by which rule, and which conditions failed before it. What says so
+/// and nothing else is there when nothing else does.
+fn tells_its_rule(
+    decision: &Decided,
+    rule: Option<&str>,
+    failed: &[&str],
+) -> Result<(), TestCaseError> {
+    let (mut says, mut tried) = (Vec::new(), Vec::new());
+    for event in &decision.events {
+        match event {
+            Event::Opened { case, .. } => match &case.opener {
+                Opener::Event { rule, .. } => says.push(Some(rule.as_str())),
+                Opener::Staff { .. } => says.push(None),
+            },
+            Event::MessageRequested(request) => says.push(request.rule.as_deref()),
+            Event::RulesTried(told) => tried.push(told),
+            _ => {}
+        }
+    }
+    prop_assert!(says.iter().all(|said| *said == rule), "{:?} by {:?}", says, rule);
+    let alone = says.is_empty() && rule.is_some();
+    prop_assert_eq!(tried.len(), usize::from(alone || !failed.is_empty()));
+    for told in tried {
+        prop_assert_eq!(told.rule.as_deref(), rule);
+        let rules: Vec<_> = told.failed.iter().map(|failure| failure.rule.as_str()).collect();
+        prop_assert_eq!(&rules, failed);
+    }
+    let counted = decision.events.iter().filter(|event| matches!(event, Event::RuleFailed(_)));
+    prop_assert_eq!(counted.count(), failed.len());
     Ok(())
 }
 
@@ -132,6 +170,10 @@ fn says_what_is_allowed(
         return Err(TestCaseError::fail("a claim takes what is open"));
     };
     let now = state.case(*case).unwrap().case.stage;
+    if refusal.reason == "QUEUE_PAUSED" {
+        prop_assert!(refusal.metadata.contains_key("queue"));
+        return Ok(());
+    }
     if refusal.reason == "CASE_REPLACED" {
         prop_assert!(refusal.metadata.contains_key("case"));
         return Ok(());

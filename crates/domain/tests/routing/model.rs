@@ -10,7 +10,8 @@ use mainstem_domain::configuration::{
 };
 use mainstem_domain::person::{Act, Business, ChannelEvent};
 use mainstem_domain::routing::{
-    Answer, CLOSER, Case, CaseView, Clock, Details, Input, NewCase, Opener, Stage, Timing,
+    Answer, CLOSER, Case, CaseView, Clock, Details, Input, NewCase, Opener, Pause, QueueView,
+    Stage, Timing,
 };
 use mainstem_domain::{At, BrandId, CaseId, CustomerId, QueueId, UnitId, Wakeup};
 
@@ -27,6 +28,10 @@ pub(crate) struct Expected {
     pub(crate) queued: usize,
     /// Templates, case and brand of what the customer is told.
     pub(crate) told: Option<(Vec<String>, Option<CaseId>, Option<BrandId>)>,
+    /// The rule that an event of a customer is decided by.
+    pub(crate) rule: Option<String>,
+    /// The rules before it that cannot be evaluated.
+    pub(crate) failed: Vec<&'static str>,
 }
 
 /// A case, and while which spans whose clock ran.
@@ -44,6 +49,8 @@ pub(crate) struct Model {
     pub(crate) cases: Vec<Known>,
     pub(crate) bought: Vec<(CustomerId, BrandId, At)>,
     pub(crate) merged: Vec<(CustomerId, CustomerId)>,
+    /// Queues that give nothing out: by whom, why, since when.
+    pub(crate) paused: Vec<(QueueId, String, String, At)>,
 }
 
 impl Known {
@@ -152,6 +159,22 @@ impl Model {
         open.min_by_key(|known| (known.case.priority, known.case.opened_at, known.id))
     }
 
+    fn pause(&self, queue: &QueueId) -> Option<Pause> {
+        let (_, by, reason, at) = self.paused.iter().find(|(paused, ..)| paused == queue)?;
+        Some(Pause { by: by.clone(), reason: reason.clone(), at: *at })
+    }
+
+    pub(crate) fn queue(&self, queue: &QueueId) -> QueueView {
+        let open = self.cases.iter();
+        let open = open.filter(|one| one.case.queue == *queue && one.case.stage == Stage::Open);
+        QueueView {
+            queue: queue.clone(),
+            open: open.count(),
+            next: self.next_on(queue).map(|known| known.id),
+            pause: self.pause(queue),
+        }
+    }
+
     /// The table of `Stage`, line by line.
     #[expect(clippy::too_many_lines, reason = "it is the whole table")]
     fn step(
@@ -202,7 +225,9 @@ impl Model {
             return Err(why_not.to_owned());
         }
         let held = by.clone();
+        let paused = self.paused.iter().any(|(queue, ..)| *queue == known.case.queue);
         let next = match (method, stage.name()) {
+            ("accept", "open") if paused => return Err("QUEUE_PAUSED".to_owned()),
             ("accept", "open") => Stage::Accepted { by: held, at },
             ("accept", "accepted" | "in progress" | "waiting for the customer")
             | ("start", "in progress")
@@ -266,6 +291,7 @@ impl Model {
             ("requeue", "open") if at.as_millis() - known.case.queued_at.as_millis() < 120_000 => {
                 return Err("CASE_QUEUED_RECENTLY".to_owned());
             }
+            ("requeue", "open") if paused => return Err("QUEUE_PAUSED".to_owned()),
             ("requeue", "open") => Stage::Open,
             _ => return Err(why_not.to_owned()),
         };
@@ -312,6 +338,26 @@ impl Model {
                 Expected::default()
             }
             Input::Open(wish) => self.open(configuration, wish, at),
+            Input::Claim { queue, .. } if self.pause(queue).is_some() => Expected {
+                answer: Some(Ok(Answer::Paused(self.queue(queue)))),
+                ..Expected::default()
+            },
+            Input::Pause { queue, by, reason } => {
+                let known = configuration.queues.contains_key(queue);
+                if known && self.pause(queue).is_none() {
+                    self.paused.push((queue.clone(), by.clone(), reason.clone(), at));
+                }
+                let answer = known.then(|| Answer::Queue(self.queue(queue)));
+                let answer = Some(answer.ok_or_else(|| "NOT_FOUND".to_owned()));
+                Expected { answer, ..Expected::default() }
+            }
+            Input::Resume { queue, .. } => {
+                let known = configuration.queues.contains_key(queue);
+                self.paused.retain(|(paused, ..)| paused != queue);
+                let answer = known.then(|| Answer::Queue(self.queue(queue)));
+                let answer = Some(answer.ok_or_else(|| "NOT_FOUND".to_owned()));
+                Expected { answer, ..Expected::default() }
+            }
             Input::Claim { queue, .. } => {
                 let answer = match self.next_on(queue).map(|known| known.id) {
                     Some(next) => self
@@ -350,9 +396,9 @@ impl Model {
                         });
                         Expected {
                             answer: Some(Ok(Answer::Case(view))),
-                            opened: 0,
                             queued: usize::from(queued),
                             told,
+                            ..Expected::default()
                         }
                     }
                 }
@@ -425,6 +471,7 @@ impl Model {
             queued_times: 1,
             stage: Stage::Open,
             timing: Timing::default(),
+            tags: BTreeSet::new(),
             shared_serial: false,
         };
         let theirs = self
@@ -471,6 +518,7 @@ impl Model {
             opened: 1,
             queued: 1,
             told: Some((vec![CASE_OPENED.to_owned()], Some(id), about)),
+            ..Expected::default()
         }
     }
 
@@ -506,7 +554,12 @@ impl Model {
             }
         }
         let kind = configuration.kind(&event.channel);
-        let Some(rule) = configuration.rule_for(&Facts::of(event, kind, at)) else {
+        if matches!(&event.act, Act::Postback(data) if data.starts_with("menu=m5")) {
+            expected.failed.push("fails");
+        }
+        let tried = configuration.rule_for(&Facts::of(event, kind, at));
+        expected.rule = tried.rule.map(|rule| rule.name.clone());
+        let Some(rule) = tried.rule else {
             let moved = event.mode == Mode::Retired && event.reply_token.is_some();
             expected.told = (moved && reachable).then(|| (vec![MOVED.to_owned()], None, about));
             return expected;
@@ -541,6 +594,7 @@ impl Model {
                     queued_times: 1,
                     stage: Stage::Open,
                     timing: Timing::default(),
+                    tags: rule.tags.clone(),
                     shared_serial: false,
                 };
                 self.add(configuration, id, opened, at);

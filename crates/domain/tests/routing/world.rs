@@ -31,7 +31,8 @@ pub(crate) const PRODUCTS: [(&str, &str); 4] =
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    /// Menus 0, 1 and 4 open a case, 2 only answers, 3 matches no rule.
+    /// Menus 0, 1 and 4 open a case, 2 only answers, 3 matches no rule; of 5 a condition fails,
+    /// and another rule answers in a store of a brand; 6 only marks, and there is nothing to mark.
     Tap {
         customer: usize,
         menu: usize,
@@ -110,6 +111,12 @@ pub(crate) enum Op {
     Requeue {
         case: usize,
     },
+    Pause {
+        queue: &'static str,
+    },
+    Resume {
+        queue: &'static str,
+    },
     /// Time goes by. `asleep`: nobody looks at deadlines before the end of it.
     Pass {
         seconds: u64,
@@ -118,7 +125,7 @@ pub(crate) enum Op {
 }
 
 pub(crate) fn ops(merges: u32) -> impl Strategy<Value = Vec<Op>> {
-    let menu = prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4]);
+    let menu = prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4, 4, 5, 6]);
     let mode = prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]);
     let said =
         prop::sample::select(vec![None, None, None, Some("borea"), Some("nobody"), Some("?")]);
@@ -171,6 +178,8 @@ pub(crate) fn ops(merges: u32) -> impl Strategy<Value = Vec<Op>> {
         2 => (case(), by(), any::<bool>())
             .prop_map(|(case, by, overrules)| Op::Cancel { case, by, overrules }),
         2 => case().prop_map(|case| Op::Requeue { case }),
+        1 => queue().prop_map(|queue| Op::Pause { queue }),
+        2 => queue().prop_map(|queue| Op::Resume { queue }),
     ];
     let op = prop_oneof![people, workers];
     vec(op, 1..50)
@@ -210,7 +219,10 @@ pub(crate) fn configuration() -> Configuration {
             {"name": "r0", "when": "event.menu == 'm0'", "open": {"queue": "repair"}, "reply": "hello"},
             {"name": "r1", "when": "event.menu == 'm1'", "open": {"queue": "repair", "priority": "P1"}},
             {"name": "r2", "when": "event.menu == 'm2'", "reply": "hello"},
-            {"name": "r4", "when": "event.menu == 'm4'", "open": {"queue": "advice", "priority": "P4"}},
+            {"name": "fails", "when": "event.menu == 'm5' && 1 / size(event.store) > 0"},
+            {"name": "r5", "when": "event.menu == 'm5' && event.brand != ''", "reply": "hello"},
+            {"name": "r6", "when": "event.menu == 'm6'", "tags": ["alone"]},
+            {"name": "r4", "when": "event.menu == 'm4'", "tags": ["advice", "menu"], "open": {"queue": "advice", "priority": "P4"}},
         ],
         "templates": {
             "hello": {"house": "hello"},
@@ -339,6 +351,14 @@ impl World {
             },
             Op::Requeue { case } => {
                 Input::Requeue { case: self.case_id(*case), by: "keeper".to_owned() }
+            }
+            Op::Pause { queue } => Input::Pause {
+                queue: queue.parse().unwrap(),
+                by: "operator/1".to_owned(),
+                reason: format!("reason {}", self.events),
+            },
+            Op::Resume { queue } => {
+                Input::Resume { queue: queue.parse().unwrap(), by: "operator/1".to_owned() }
             }
             Op::WaitCase { case, by } => Input::Wait { case: self.case_id(*case), by: worker(*by) },
             Op::Close { case, by } => Input::Close { case: self.case_id(*case), by: worker(*by) },

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use mainstem_domain::configuration::RuleFailure;
+use mainstem_domain::routing::RulesTried;
+
 use super::*;
 
 pub(super) fn stage() -> impl Strategy<Value = Stage> {
@@ -66,13 +69,13 @@ prop_compose! {
         (customer, channel, brand, store) in
             (customer(), channel_id(), option::of(brand()), option::of(store())),
         (queue, opener, opened_at) in (queue(), opener(), at()),
-        (details, timing, shared_serial) in (details(), timing(), any::<bool>()),
+        (details, timing, shared_serial, tags) in (details(), timing(), any::<bool>(), tags()),
         (priority, queued_at, queued_times) in (priority(), at(), any::<u32>()),
         (stage, carrier) in (stage(), carrier()),
     ) -> Case {
         Case {
             customer, channel, brand, store, queue, priority, opener, details, opened_at,
-            queued_at, queued_times, stage, carrier, timing, shared_serial,
+            queued_at, queued_times, stage, carrier, timing, shared_serial, tags,
         }
     }
 }
@@ -90,12 +93,27 @@ prop_compose! {
         case in option::of(case_id()),
         reply in option::of((token(), at())),
         mode in prop::sample::select(vec![Mode::Live, Mode::Shadow, Mode::Retired]),
-        (carrier, staff) in (carrier(), option::of(staff())),
+        (carrier, staff, rule) in (carrier(), option::of(staff()), option::of(token())),
     ) -> MessageRequest {
         let reply = reply.map(|(token, received_at)| ReplyRight { token, received_at });
         MessageRequest {
             customer, channel, brand, templates, text, case, reply, mode, carrier, staff,
+            rule,
         }
+    }
+}
+
+prop_compose! {
+    fn failure()(rule in any_text(), why in any_text()) -> RuleFailure { RuleFailure { rule, why } }
+}
+
+prop_compose! {
+    fn tried()(
+        (customer, channel, event) in (customer(), channel_id(), event_id()),
+        (carrier, rule) in (carrier(), option::of(token())),
+        failed in vec(failure(), 0..3),
+    ) -> RulesTried {
+        RulesTried { customer, channel, event, carrier, rule, failed }
     }
 }
 
@@ -186,6 +204,14 @@ pub(super) fn routing_event() -> impl Strategy<Value = route::Event> {
         step().boxed(),
         (customer(), customer()).prop_map(|(from, to)| route::Event::Moved { from, to }),
         request().prop_map(route::Event::MessageRequested),
+        tried().prop_map(route::Event::RulesTried).boxed(),
+        failure().prop_map(route::Event::RuleFailed).boxed(),
+        (queue(), any_text(), any_text())
+            .prop_map(|(queue, by, reason)| route::Event::QueuePaused { queue, by, reason })
+            .boxed(),
+        (queue(), any_text())
+            .prop_map(|(queue, by)| route::Event::QueueResumed { queue, by })
+            .boxed(),
         conversation_event().prop_map(route::Event::Conversation).boxed(),
         binding_event(),
         withdrawn().prop_map(route::Event::Withdrawn).boxed(),

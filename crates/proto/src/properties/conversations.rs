@@ -62,11 +62,11 @@ prop_compose! {
             (customer(), channel_id(), option::of(brand()), option::of(store())),
         (rule, event, carrier, priority) in (any_text(), event_id(), carrier(), priority()),
         (waiting_since, active_at, stage, reply) in (at(), at(), talk(), right()),
-        (chain, passed) in (vec(target(), 0..4), vec((staff(), at()), 0..3)),
+        (chain, passed, tags) in (vec(target(), 0..4), vec((staff(), at()), 0..3), tags()),
     ) -> Conversation {
         Conversation {
             customer, channel, brand, store, rule, event, carrier, priority, waiting_since,
-            active_at, chain, stage, passed, reply,
+            active_at, chain, stage, tags, passed, reply,
         }
     }
 }
@@ -110,8 +110,16 @@ fn step() -> BoxedStrategy<ConversationEvent> {
     let offered = (about(), talk().boxed(), ended, chain);
     let passed = (vec((staff(), at()), 0..3), passed_over());
     prop_oneof![
-        (about(), event_id(), right())
-            .prop_map(|(about, event, reply)| ConversationEvent::Active { about, event, reply })
+        (about(), event_id(), option::of(token()), right())
+            .prop_map(|(about, event, rule, reply)| ConversationEvent::Active {
+                about,
+                event,
+                rule,
+                reply
+            })
+            .boxed(),
+        (about(), tags(), any_text())
+            .prop_map(|(about, tags, rule)| ConversationEvent::Tagged { about, tags, rule })
             .boxed(),
         (offered, passed)
             .prop_map(|((about, stage, ended, chain), (passed, passed_over))| {
@@ -156,7 +164,9 @@ fn whole() -> BoxedStrategy<ConversationEvent> {
         (staff(), post().boxed(), option::of(place().boxed()))
             .prop_map(|(staff, post, before)| ConversationEvent::Stands { staff, post, before })
             .boxed(),
-        option::of(staff()).prop_map(|up_to| ConversationEvent::Reviewed { up_to }).boxed(),
+        (option::of(staff()), any::<bool>())
+            .prop_map(|(up_to, again)| ConversationEvent::Reviewed { up_to, again })
+            .boxed(),
         vec((staff(), at()), 0..3)
             .prop_map(|since| ConversationEvent::IdleRestated { since })
             .boxed(),

@@ -104,6 +104,7 @@ fn case(queue: &str) -> routing::Case {
         queued_times: 1,
         stage: routing::Stage::Open,
         timing: routing::Timing::default(),
+        tags: std::collections::BTreeSet::new(),
         shared_serial: false,
     }
 }
