@@ -273,6 +273,23 @@ async fn somebody_is_looked_up_and_erased_as_the_page_says() {
     let customer = merged.unwrap()["customer"]["customer"].as_str().unwrap().to_owned();
     let given = format!("CUSTOMER={customer}\nIDENTIFIER='{identifier}'\n");
 
+    eventually("notification knows the customer", async || {
+        let body = json!({"customer": customer});
+        desk.deployment.call("operator", "notification", "get-preferences", body).await.ok()
+    })
+    .await;
+    let told = desk.shell.well(&format!("{given}{}", desk.page.blocks["tell"]));
+    for expected in [
+        "\"atMost\":3",
+        "\"state\":\"DELIVERY_STATE_WAITING\"",
+        "Your payment has arrived.",
+        "\"marketing\":\"CONSENT_ANSWER_REFUSED\"",
+        "\"quietHours\":\"20:00-10:00\"",
+        "\"accounts\":[{\"channel\":\"line-1\"",
+    ] {
+        assert!(told.contains(expected), "{expected} is missing in:\n{told}");
+    }
+    assert!(!told.contains("Nats-Service-Error"), "{told}");
     let said = desk.shell.well(&format!("{given}{}", desk.page.blocks["who"]));
     assert!(said.contains(&customer) && !said.contains("Nats-Service-Error"), "{said}");
     let refused = desk.shell.run(&format!("{given}{}", desk.page.blocks["erase"])).text;

@@ -143,7 +143,7 @@ async fn every_method_is_for_its_roles_and_for_nobody_else() {
             }
         }
     }
-    assert_eq!(tried, (19 + 32 + 4 + 3 * 2) * 6);
+    assert_eq!(tried, (19 + 32 + 10 + 3 * 2) * 6);
 }
 
 /// What answers with a stream, and for whom.

@@ -105,7 +105,7 @@ impl Test {
 
 #[derive(clap::Args)]
 pub(crate) struct Bench {
-    /// `ledger` measures the ledger alone, `identity` and `routing` their rules in memory, `linkage FILE` how well they
+    /// `ledger` measures the ledger alone, `identity`, `routing` and `notification` their rules in memory, `linkage FILE` how well they
     /// join records of one person; without a name the whole path is measured. Then flags, for example `--json`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,

@@ -290,6 +290,15 @@ pub fn items_of(ledger: &str) -> Option<&'static str> {
     (ledger == NOTIFICATION).then_some(OUTBOX)
 }
 
+/// All items on `OUTBOX`.
+pub const OUTBOX_SUBJECTS: &str = "outbox.>";
+
+/// All items of a channel on `OUTBOX`.
+#[must_use]
+pub fn outbox_filter(channel: &ChannelId) -> String {
+    format!("outbox.{channel}.>")
+}
+
 /// All items of a customer on `OUTBOX`.
 #[must_use]
 pub fn items_for(customer: CustomerId) -> String {

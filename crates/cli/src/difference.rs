@@ -37,6 +37,7 @@ enum What {
 
 /// A field of something that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the JSON")]
 struct Field {
     /// Where it is, e.g. `open.queue`.
     field: String,
@@ -263,7 +264,7 @@ mod tests {
         let expected = "brands\n  - borea\n  + ceres\nentry\n  ~ entry\n      link: \
                         https://line.example/x → https://line.example/y\nrules\n  ~ b\n      \
                         open.priority: P3 → P1\n  - c\ntemplates\n  ~ t\n      brands: nothing → \
-                        {\"aurora\":\"hi\"}\n";
+                        {\"aurora\":{\"zh-TW\":\"hi\"}}\n";
         assert_eq!(text, expected);
     }
 

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use mainstem_domain::{At, CustomerId};
 use mainstem_proto::field::{Timestamp, parse_time};
 use mainstem_proto::wire::routing::{
@@ -46,7 +48,7 @@ fn shown(explained: &ExplainDecisionResponse) -> String {
     let mut text = format!("event          {event} (CUSTOMER={sequence})\n");
     let mut line = |name: &str, what: &str| {
         if !what.is_empty() {
-            text += &format!("{name:<15}{what}\n");
+            let _ = writeln!(text, "{name:<15}{what}");
         }
     };
     line("customer", customer);

@@ -5,8 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use mainstem_domain::configuration::Configuration;
-use mainstem_domain::identity::Rules;
+use mainstem_domain::configuration::{Configuration, Template};
 use serde_yaml_ng::with::singleton_map_recursive;
 
 /// A YAML file, by the name that errors show.
@@ -45,8 +44,8 @@ fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes one configuration of the files: maps are merged, and rules stand one after the other in
-/// the order of the files.
+/// Makes one configuration of the files: maps are merged, templates down to each text, and rules
+/// stand one after the other in the order of the files.
 ///
 /// # Errors
 /// Every file that cannot be read, with its line, and every key that stands in two of them.
@@ -66,19 +65,14 @@ pub fn merge(files: &[File]) -> anyhow::Result<Configuration> {
                 merge.map("units", &mut whole.units, part.units);
                 merge.map("desks", &mut whole.desks, part.desks);
                 merge.map("staff", &mut whole.staff, part.staff);
-                merge.map("templates", &mut whole.templates, part.templates);
+                merge.templates(&mut whole.templates, part.templates);
+                merge.one("entry", &mut whole.entry, part.entry);
+                merge.one("identity", &mut whole.identity, part.identity);
+                merge.one("notification", &mut whole.notification, part.notification);
+                merge.one("languages", &mut whole.languages, part.languages);
+                merge.one("house", &mut whole.house, part.house);
                 whole.rules.extend(part.rules);
-                if whole.entry.is_some() && part.entry.is_some() {
-                    problems.push(format!("{name}: entry stands in another file too; keep one"));
-                }
-                whole.entry = whole.entry.take().or(part.entry);
-                if part.identity != Rules::default() {
-                    if whole.identity != Rules::default() {
-                        problems
-                            .push(format!("{name}: identity stands in another file too; keep one"));
-                    }
-                    whole.identity = part.identity;
-                }
+                whole.forbidden.extend(part.forbidden);
             }
             Err(error) => problems.push(match error.location() {
                 Some(place) => format!("{name}:{}: {error}", place.line()),
@@ -104,28 +98,58 @@ fn parse(text: &str) -> Result<Configuration, serde_yaml_ng::Error> {
 struct Merge<'a> {
     file: &'a str,
     /// The file in which each key stood first.
-    places: &'a mut BTreeMap<(&'static str, String), String>,
+    places: &'a mut BTreeMap<String, String>,
     problems: &'a mut Vec<String>,
 }
 
 impl Merge<'_> {
+    /// Whether this file is the first in which it stands.
+    fn is_first(&mut self, key: String) -> bool {
+        if let Some(first) = self.places.get(&key) {
+            self.problems.push(format!("{}: {key} stands in {first} too; keep one", self.file));
+            return false;
+        }
+        self.places.insert(key, self.file.to_owned());
+        true
+    }
+
+    /// Something that stands in one file, or in none.
+    fn one<T: Default + PartialEq>(&mut self, key: &str, whole: &mut T, part: T) {
+        if part != T::default() && self.is_first(key.to_owned()) {
+            *whole = part;
+        }
+    }
+
     fn map<K: Ord + fmt::Display, V>(
         &mut self,
-        section: &'static str,
+        section: &str,
         whole: &mut BTreeMap<K, V>,
         part: BTreeMap<K, V>,
     ) {
         for (key, value) in part {
-            let place = (section, key.to_string());
-            if let Some(first) = self.places.get(&place) {
-                self.problems.push(format!(
-                    "{}: {section}.{key} stands in {first} too; keep one",
-                    self.file
-                ));
-                continue;
+            if self.is_first(format!("{section}.{key}")) {
+                whole.insert(key, value);
             }
-            self.places.insert(place, self.file.to_owned());
-            whole.insert(key, value);
+        }
+    }
+
+    /// Each voice of a template can stand in a file of its own, and each language too.
+    fn templates(
+        &mut self,
+        whole: &mut BTreeMap<String, Template>,
+        part: BTreeMap<String, Template>,
+    ) {
+        for (name, Template { class, card, variables, house, brands }) in part {
+            let key = format!("templates.{name}");
+            let into = whole.entry(name).or_default();
+            self.one(&format!("{key}.class"), &mut into.class, class);
+            self.one(&format!("{key}.card"), &mut into.card, card);
+            self.map(&format!("{key}.variables"), &mut into.variables, variables);
+            self.map(&format!("{key}.house"), &mut into.house.0, house.0);
+            for (brand, texts) in brands {
+                let key = format!("{key}.brands.{brand}");
+                self.map(&key, &mut into.brands.entry(brand).or_default().0, texts.0);
+            }
         }
     }
 }
@@ -156,6 +180,25 @@ mod tests {
             whole.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(),
             ["x", "y"]
         );
+    }
+
+    #[test]
+    fn voices_and_languages_of_a_template_stand_in_files_of_their_own() {
+        let house = ("a.yaml", "templates:\n  t: { class: reply, house: 好 }\n");
+        let english = "templates: { t: { house: { en: hi }, brands: { one: { en: hello } } } }\n";
+        let brand = "templates: { t: { brands: { one: 哈囉 } } }\n";
+        let whole = merged(&[house, ("b.yaml", english), ("c.yaml", brand)]).unwrap();
+        let template = serde_json::to_value(&whole.templates["t"]).unwrap();
+        let texts = |zh: &str, en: &str| serde_json::json!({"zh-TW": zh, "en": en});
+        assert_eq!(
+            template,
+            serde_json::json!({
+                "class": "reply", "house": texts("好", "hi"), "brands": {"one": texts("哈囉", "hello")},
+            })
+        );
+        let twice = merged(&[house, ("b.yaml", "templates: { t: { house: 嗨 } }\n")]);
+        let twice = twice.unwrap_err().to_string();
+        assert_eq!(twice, "b.yaml: templates.t.house.zh-TW stands in a.yaml too; keep one");
     }
 
     #[test]

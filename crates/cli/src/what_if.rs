@@ -155,7 +155,7 @@ pub(crate) fn shown(outcome: &Outcome) -> String {
     ] {
         let rows = gains(was, would);
         if !rows.is_empty() {
-            text += &format!("\nwho gains and who loses: {title}\n");
+            let _ = writeln!(text, "\nwho gains and who loses: {title}");
             text += &table(&["", "was", "would be", "more or less"], &rows);
         }
     }

@@ -18,10 +18,12 @@ mod decider;
 pub mod identifier;
 pub mod identity;
 mod ids;
+mod language;
 pub mod notification;
 pub mod person;
 mod refusal;
 pub mod routing;
+pub mod voice;
 
 pub use at::At;
 pub use decider::{Decider, Decision, Wakeup};
@@ -30,4 +32,5 @@ pub use ids::{
     DeskId, DisputeId, ErasureId, EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId,
     StaffId, StoreId, SuggestionId, Tag, UnitId, derive_uuid,
 };
+pub use language::{Language, NoLanguage};
 pub use refusal::{Refusal, RefusalCode, Violation};

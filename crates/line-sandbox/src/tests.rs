@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use mainstem_domain::voice::Message;
 use mainstem_domain::{At, ChannelId};
 use mainstem_line::{Channels, LineEvent, Webhook, api, signature};
 use reqwest::Client;
@@ -118,7 +119,7 @@ async fn a_push_with_a_retry_key_is_seen_once() {
     server.sandbox.platform().befriend(&"line-07".parse().unwrap(), "U1", true);
     let push = |token| {
         server
-            .call(api::PUSH_PATH, token, &api::Push::texts("U1", &["維修完成".to_owned()]))
+            .call(api::PUSH_PATH, token, &api::Push::new("U1", &[Message::text("維修完成")]))
             .header(api::RETRY_KEY_HEADER, KEY)
             .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     };
@@ -149,7 +150,7 @@ async fn a_reply_token_works_once() {
     server.sandbox.platform().issue_reply_token("r1", &channel, "U1", at);
     let reply = async |token| {
         let call =
-            server.call(api::REPLY_PATH, token, &api::Reply::texts("r1", &["好的".to_owned()]));
+            server.call(api::REPLY_PATH, token, &api::Reply::new("r1", &[Message::text("好的")]));
         let answer = call.send().await.unwrap();
         let status = answer.status().as_u16();
         api::classify(status, &answer.bytes().await.unwrap())
@@ -158,14 +159,10 @@ async fn a_reply_token_works_once() {
     assert_eq!(reply("token-07").await, api::Answer::Done);
     assert_eq!(reply("token-07").await, api::Answer::InvalidReplyToken);
     let call =
-        server.call(api::REPLY_PATH, "token-07", &api::Reply::texts("r2", &["好的".to_owned()]));
+        server.call(api::REPLY_PATH, "token-07", &api::Reply::new("r2", &[Message::text("好的")]));
     assert_eq!(call.header(api::RETRY_KEY_HEADER, KEY).send().await.unwrap().status(), 400);
-    let large = "x".repeat(2 * 1024 * 1024);
-    let call = server.call(
-        api::PUSH_PATH,
-        "token-07",
-        &api::Push::texts("U1", std::slice::from_ref(&large)),
-    );
+    let large = [Message::text(&"x".repeat(2 * 1024 * 1024))];
+    let call = server.call(api::PUSH_PATH, "token-07", &api::Push::new("U1", &large));
     assert_eq!(call.send().await.unwrap().status(), 413);
     server.end().await;
 }
@@ -336,7 +333,11 @@ async fn an_answer_is_lost_by_plan_and_the_message_is_seen_once() {
     let push = |number: u8| {
         let key = format!("123e4567-e89b-12d3-a456-42661417400{number}");
         server
-            .call(api::PUSH_PATH, "token-07", &api::Push::texts("U1", &[format!("第 {number} 則")]))
+            .call(
+                api::PUSH_PATH,
+                "token-07",
+                &api::Push::new("U1", &[Message::text(&format!("第 {number} 則"))]),
+            )
             .header(api::RETRY_KEY_HEADER, key)
     };
     let reset = push(1).send().await.unwrap_err();
@@ -376,7 +377,8 @@ async fn a_call_that_hangs_keeps_nobody_from_stopping() {
     let plan = json!({"rules": [{"fault": {"answer_lost": "hang"}}]});
     let faults = format!("{}/sandbox/faults", server.base);
     server.client.put(&faults).json(&plan).send().await.unwrap();
-    let push = server.call(api::PUSH_PATH, "token-07", &api::Push::texts("U1", &["x".to_owned()]));
+    let push =
+        server.call(api::PUSH_PATH, "token-07", &api::Push::new("U1", &[Message::text("x")]));
     let hanging = server.tasks.spawn(push.send());
     while server.ledger().await.totals.accepted == 0 {
         tokio::task::yield_now().await;
@@ -397,8 +399,8 @@ async fn the_clock_is_set_and_tokens_and_keys_grow_old() {
     assert_eq!((&issued["token_type"], &issued["expires_in"]), (&json!("Bearer"), &json!(899)));
     let issued = issued["access_token"].as_str().unwrap().to_owned();
     let push = async |token: &str| {
-        let texts = ["hi".to_owned()];
-        let call = server.call(api::PUSH_PATH, token, &api::Push::texts("U1", &texts));
+        let hi = [Message::text("hi")];
+        let call = server.call(api::PUSH_PATH, token, &api::Push::new("U1", &hi));
         call.header(api::RETRY_KEY_HEADER, KEY).send().await.unwrap().status().as_u16()
     };
     assert_eq!((push(&issued).await, push(&issued).await), (200, 409));

@@ -1,6 +1,8 @@
 //! The calls that send, and what LINE's answers to them mean.
 
+use mainstem_domain::voice::Message;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// Answers one event: free, once, within about a minute.
 pub const REPLY_PATH: &str = "/v2/bot/message/reply";
@@ -23,13 +25,13 @@ pub const RATE_LIMIT: &str = "The API rate limit has been exceeded. Try again la
 #[serde(rename_all = "camelCase")]
 pub struct Reply<'a> {
     reply_token: &'a str,
-    messages: Vec<Text<'a>>,
+    messages: Vec<&'a RawValue>,
 }
 
 impl<'a> Reply<'a> {
-    /// One message for each text: at most 5, of at most 5,000 UTF-16 units.
-    pub fn texts(reply_token: &'a str, texts: &'a [String]) -> Self {
-        Self { reply_token, messages: texts.iter().map(|text| Text::new(text)).collect() }
+    /// The messages go in as they are: at most 5.
+    pub fn new(reply_token: &'a str, messages: &'a [Message]) -> Self {
+        Self { reply_token, messages: messages.iter().map(Message::as_raw).collect() }
     }
 }
 
@@ -37,25 +39,13 @@ impl<'a> Reply<'a> {
 #[derive(Debug, Serialize)]
 pub struct Push<'a> {
     to: &'a str,
-    messages: Vec<Text<'a>>,
+    messages: Vec<&'a RawValue>,
 }
 
 impl<'a> Push<'a> {
-    /// One message for each text: at most 5, of at most 5,000 UTF-16 units.
-    pub fn texts(to: &'a str, texts: &'a [String]) -> Self {
-        Self { to, messages: texts.iter().map(|text| Text::new(text)).collect() }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Text<'a> {
-    r#type: &'static str,
-    text: &'a str,
-}
-
-impl<'a> Text<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { r#type: "text", text }
+    /// The messages go in as they are: at most 5.
+    pub fn new(to: &'a str, messages: &'a [Message]) -> Self {
+        Self { to, messages: messages.iter().map(Message::as_raw).collect() }
     }
 }
 
@@ -132,13 +122,15 @@ mod tests {
 
     #[test]
     fn bodies_are_what_line_takes() {
+        let flex = r#"{"type": "flex", "altText": "1.50"}"#.parse().unwrap();
         assert_eq!(
-            serde_json::to_string(&Reply::texts("r1", &["好的".to_owned()])).unwrap(),
+            serde_json::to_string(&Reply::new("r1", &[Message::text("好的")])).unwrap(),
             r#"{"replyToken":"r1","messages":[{"type":"text","text":"好的"}]}"#
         );
         assert_eq!(
-            serde_json::to_string(&Push::texts("U1", &["hi".to_owned()])).unwrap(),
-            r#"{"to":"U1","messages":[{"type":"text","text":"hi"}]}"#
+            serde_json::to_string(&Push::new("U1", &[flex, Message::text("hi")])).unwrap(),
+            r#"{"to":"U1","messages":[{"type": "flex", "altText": "1.50"},{"type":"text","text":"hi"}]}"#,
+            "no byte of a message changes"
         );
     }
 

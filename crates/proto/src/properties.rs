@@ -9,6 +9,7 @@ use mainstem_domain::person::{Address, Answer, Attribute, Carrier, Consent, Repl
 use mainstem_domain::routing::{
     Case, CaseView, Clock, Details, MessageRequest, Opener, Stage, Timing,
 };
+use mainstem_domain::voice::Message;
 use mainstem_domain::{
     At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, ItemId,
     QueueId, SplitId, StoreId, SuggestionId, Tag, UnitId, identity as id, notification as note,
@@ -26,13 +27,15 @@ use crate::{channel, conversation, field, identity, notification, routing, watch
 mod bindings;
 mod cases;
 mod conversations;
+mod notifications;
 
 use bindings::{binding_event, staff};
 use cases::{case, routing_event};
 use conversations::{conversation_event, withdrawn};
+use notifications::{delivery, notification_event};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 75] = [
+const KINDS: [&str; 58] = [
     watch::CASE_WITHDRAWN,
     watch::CONVERSATION_WITHDRAWN,
     identity::CUSTOMER_CREATED,
@@ -91,27 +94,10 @@ const KINDS: [&str; 75] = [
     routing::BINDING_RESTATED,
     routing::HAND_OVER_BEGUN,
     routing::HAND_OVER_DONE,
-    notification::ADDRESS_LEARNED,
-    notification::ADDRESSES_MOVED,
-    notification::DELIVERY_QUEUED,
-    notification::REQUEST_SUPPRESSED,
-    notification::REQUEST_FAILED,
-    notification::DELIVERY_BEGUN,
-    notification::DELIVERY_SETTLED,
-    notification::DELIVERY_RESTATED,
-    notification::REQUEST_VOIDED,
-    notification::DELIVERIES_VOIDED,
-    notification::SPLIT_BEGUN,
-    notification::DIVIDED,
-    notification::UPSTREAM_MOVED,
-    notification::RECORDS_MOVED,
-    notification::CUSTOMERS_FORGOTTEN,
-    notification::ERASURE_DONE,
-    notification::ERASURE_REPORTED,
 ];
 
 fn kinds() -> impl Iterator<Item = &'static str> {
-    KINDS.into_iter().chain(conversation::KINDS)
+    KINDS.into_iter().chain(conversation::KINDS).chain(notification::KINDS)
 }
 
 /// Any text, control characters, quotes and characters beyond 16 bits included.
@@ -434,73 +420,6 @@ fn custody_event() -> impl Strategy<Value = custody::Event> {
     ]
 }
 
-fn outcome() -> impl Strategy<Value = note::Outcome> {
-    prop_oneof![
-        Just(note::Outcome::Sent),
-        any_text().prop_map(|reason| note::Outcome::Failed { reason }),
-    ]
-}
-
-prop_compose! {
-    fn item()(
-        customer in customer(),
-        address in address(),
-        token in option::of(token()),
-        texts in vec(any_text(), 1..4),
-        asked_at in at(),
-        attempts in vec("[!-~]{1,64}", 0..3),
-        outcome in option::of(outcome()),
-        (ended_at, carrier) in (option::of(at()), carrier()),
-    ) -> note::Item {
-        let way = token.map_or(note::Way::Push, |token| note::Way::Reply { token });
-        note::Item {
-            customer, address, way, texts, asked_at, attempts, outcome, ended_at, carrier,
-        }
-    }
-}
-
-fn notification_event() -> impl Strategy<Value = note::Event> {
-    prop_oneof![
-        (item_id(), item()).prop_map(|(id, item)| note::Event::ItemRestated { id, item }),
-        item_id().prop_map(|id| note::Event::RequestVoided { id }),
-        vec(item_id(), 0..3).prop_map(|items| note::Event::ItemsVoided { items }),
-        custody_event().prop_map(note::Event::Custody),
-        (customer(), address(), carrier()).prop_map(|(customer, address, carrier)| {
-            note::Event::AddressLearned { customer, address, carrier }
-        }),
-        (customer(), customer()).prop_map(|(from, to)| note::Event::AddressesMoved { from, to }),
-        (item_id(), item()).prop_map(|(id, item)| note::Event::Queued { id, item }),
-        (item_id(), customer(), channel_id(), any_text(), carrier()).prop_map(
-            |(id, customer, channel, reason, carrier)| note::Event::Suppressed {
-                id,
-                customer,
-                channel,
-                reason,
-                carrier
-            }
-        ),
-        (item_id(), customer(), channel_id(), any_text(), carrier()).prop_map(
-            |(id, customer, channel, reason, carrier)| note::Event::Failed {
-                id,
-                customer,
-                channel,
-                reason,
-                carrier
-            }
-        ),
-        (item_id(), customer(), "[!-~]{1,64}", carrier()).prop_map(
-            |(id, customer, attempt, carrier)| {
-                note::Event::Begun { id, customer, attempt, carrier }
-            }
-        ),
-        (item_id(), customer(), outcome(), carrier()).prop_map(
-            |(id, customer, outcome, carrier)| {
-                note::Event::Settled { id, customer, outcome, carrier }
-            }
-        ),
-    ]
-}
-
 /// JSON that is nearly a record: the right names, often with values of a wrong type or range.
 fn nearly_a_record() -> impl Strategy<Value = Vec<u8>> {
     let names = "(case|customer|channel|brand|store|queue|priority|openingEvent|openTime|state\
@@ -568,10 +487,9 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_reads_back(id in case_id(), case in case(), item_id in item_id(), item in item()) {
+    fn an_answer_reads_back(id in case_id(), case in case(), delivery in delivery()) {
         let view = CaseView { id, case };
         prop_assert_eq!(CaseView::try_from(wire::routing::Case::from(&view)), Ok(view));
-        let delivery = note::Delivery { id: item_id, item };
         let wire = wire::notification::Delivery::from(&delivery);
         prop_assert_eq!(note::Delivery::try_from(wire), Ok(delivery));
     }

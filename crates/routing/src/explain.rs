@@ -55,16 +55,15 @@ struct Decided {
 pub(crate) async fn answer(question: &Question<'_>, beyond: &Beyond) -> Result<String, Refusal> {
     let request: wire::ExplainDecisionRequest = read_request(question.body.as_bytes())?;
     let customer: Option<CustomerId> = parse_optional("customer", &request.customer)?;
-    let inbound = match sequence_of(&request.event)? {
-        Some(sequence) => at(question, beyond, sequence, customer).await?,
-        None => {
-            let event: EventId = parse_id("event", &request.event)?;
-            let customer = customer.ok_or_else(|| {
-                let rule = "must be given with the id of an event; it stands in ce-customer";
-                FieldError::new("customer", rule)
-            })?;
-            named(question, beyond, &event, customer).await?
-        }
+    let inbound = if let Some(sequence) = sequence_of(&request.event)? {
+        at(question, beyond, sequence, customer).await?
+    } else {
+        let event: EventId = parse_id("event", &request.event)?;
+        let customer = customer.ok_or_else(|| {
+            let rule = "must be given with the id of an event; it stands in ce-customer";
+            FieldError::new("customer", rule)
+        })?;
+        named(question, beyond, &event, customer).await?
     };
     let inbound = inbound.ok_or_else(|| Refusal::not_found("event", &request.event))?;
     let read = question.handle.status().positions.get(topology::CUSTOMER).sequence;
@@ -76,7 +75,7 @@ pub(crate) async fn answer(question: &Question<'_>, beyond: &Beyond) -> Result<S
         .flat_map(|id| [topology::conversation_subject(*id), topology::case_subject(*id)])
         .collect();
     let from = beyond.decisions.first_with(topology::CUSTOMER, inbound.read_at).await;
-    let from = from.map_err(no_broker)?;
+    let from = from.map_err(|error| no_broker(&error))?;
     let told = told(&beyond.decisions, &subjects, from, &inbound).await?;
     let chain = match &told.conversation {
         Some((about, Part::WentOn | Part::Closed)) => {
@@ -95,7 +94,7 @@ pub(crate) async fn answer(question: &Question<'_>, beyond: &Beyond) -> Result<S
         None if pending => String::new(),
         None => {
             let in_force = beyond.decisions.in_force_before(from).await;
-            in_force.map_err(no_broker)?.unwrap_or_default()
+            in_force.map_err(|error| no_broker(&error))?.unwrap_or_default()
         }
     };
     let head = wire::ExplainDecisionResponse {
@@ -129,7 +128,8 @@ async fn at(
     customer: Option<CustomerId>,
 ) -> Result<Option<Inbound>, Refusal> {
     let all = [topology::ALL_CHANNELS.to_owned()];
-    let slice = beyond.customers.slice(&all, sequence, 1).await.map_err(no_broker)?;
+    let slice =
+        beyond.customers.slice(&all, sequence, 1).await.map_err(|error| no_broker(&error))?;
     let found = slice.records.into_iter().find(|message| message.sequence == sequence);
     let Some(message) = found else { return Ok(None) };
     let inbound = read(question, message).await?;
@@ -149,7 +149,11 @@ async fn named(
     let subjects: Vec<_> = ids.iter().map(|id| topology::channels_of(*id)).collect();
     let (mut from, mut newest) = (1, None);
     loop {
-        let slice = beyond.customers.slice(&subjects, from, PAGE).await.map_err(no_broker)?;
+        let slice = beyond
+            .customers
+            .slice(&subjects, from, PAGE)
+            .await
+            .map_err(|error| no_broker(&error))?;
         let is_it = |message: &Stored| message.record.header(header::ID) == Some(event.as_str());
         newest = slice.records.into_iter().rfind(is_it).or(newest);
         if !slice.more {
@@ -245,7 +249,7 @@ async fn told(
 ) -> Result<Told, Refusal> {
     let (mut from, mut told) = (from, Told::default());
     loop {
-        let slice = ledger.slice(subjects, from, PAGE).await.map_err(no_broker)?;
+        let slice = ledger.slice(subjects, from, PAGE).await.map_err(|error| no_broker(&error))?;
         for message in slice.records {
             let Some(decided) = decode(message)? else { continue };
             told.take(decided, inbound);
@@ -409,7 +413,7 @@ async fn chain_before(
 ) -> Result<Option<Opening>, Refusal> {
     let (mut from, mut opening) = (1, None);
     loop {
-        let slice = ledger.slice(subjects, from, PAGE).await.map_err(no_broker)?;
+        let slice = ledger.slice(subjects, from, PAGE).await.map_err(|error| no_broker(&error))?;
         for message in slice.records {
             if message.sequence >= before {
                 return Ok(opening);
@@ -560,7 +564,7 @@ async fn ask<Answer: DeserializeOwned>(
     read_request(answer.as_bytes())
 }
 
-fn no_broker(error: ReadError) -> Refusal {
+fn no_broker(error: &ReadError) -> Refusal {
     let message = format!("{error}; send the request again");
     Refusal::new(RefusalCode::Unavailable, "NO_BROKER", message)
 }

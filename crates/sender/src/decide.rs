@@ -71,7 +71,7 @@ pub fn decide(way: Way, first: bool, heard: Heard) -> Next {
 }
 
 fn failed(reason: &str) -> Next {
-    Next::Record(Outcome::Failed { reason: reason.to_owned() })
+    Next::Record(Outcome::Failed { reason: reason.to_owned().into() })
 }
 
 impl Pause {

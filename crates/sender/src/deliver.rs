@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use mainstem_bus::TraceContext;
-use mainstem_domain::notification::{Delivery, ITEM_ERASED, Outcome, Way as ItemWay};
+use mainstem_domain::notification::{
+    Delivery, ITEM_ERASED, Item, Outcome, Standing, Way as ItemWay,
+};
 use mainstem_domain::{ChannelId, ItemId, Refusal, RefusalCode, derive_uuid};
 use mainstem_line::api::Answer;
 use mainstem_proto::wire::notification as wire;
@@ -71,67 +73,100 @@ pub(crate) enum Fate {
     Leave,
 }
 
+/// What an item says of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Nothing: LINE was not asked.
+    Untried,
+    /// LINE answered.
+    Well,
+    /// LINE failed, or was not reached, or had too much to do.
+    Ill,
+    /// It can send nothing: the month's quota is used up, or LINE does not take our token.
+    Stopped,
+}
+
 impl Sender {
-    pub(crate) async fn handle(&self, work: &mut Work) -> Fate {
-        let delivery = match read(work) {
-            Ok(delivery) => delivery,
-            Err(reason) => return self.count(work, "rejected", Fate::Reject(reason)),
+    pub(crate) async fn handle(&self, work: &mut Work) -> (Fate, Health) {
+        let item = match read(work) {
+            Ok(item) => item,
+            Err(reason) => {
+                let fate = self.count(work, "rejected", Fate::Reject(reason));
+                return (fate, Health::Untried);
+            }
         };
         let trace = work.trace.child(work.item.as_str());
         if let Some(outcome) = self.memory.outcome(work.item) {
-            return self.record(work, outcome, &trace).await;
+            return (self.record(work, outcome, &trace).await, Health::Untried);
         }
         let attempt = self.attempts.next();
-        match self.notification.begin(work.item, &attempt, &trace).await {
-            Ok(item) if item.outcome.is_some() => {
-                self.memory.forget(work.item);
-                return self.count(work, "settled_before", Fate::Done);
-            }
-            Ok(_) => {}
-            // It may stand there as begun all the same.
-            Err(refusal) => {
-                self.memory.unused(work.item, attempt);
-                return self.refused(work, &refusal);
-            }
+        if let Err(fate) = self.begin(work, &attempt, &trace).await {
+            return (fate, Health::Untried);
         }
-        if work.held.too_long() {
-            self.memory.unused(work.item, attempt);
-            return self.count(work, "held_too_long", Fate::Leave);
-        }
-        match self.send(work, &delivery, &attempt, trace).await {
-            Ok(outcome) => self.record(work, outcome, &trace).await,
+        match self.send(work, &item, &attempt, trace).await {
+            Ok(outcome) => (self.record(work, outcome, &trace).await, Health::Well),
             Err(pause) => {
                 self.memory.unused(work.item, attempt);
                 let fate = Fate::RetryAfter(pause.length(work.item, work.attempt));
-                self.count(work, "given_back", fate)
+                let health = match pause {
+                    Pause::Short => Health::Ill,
+                    Pause::Long => Health::Stopped,
+                };
+                (self.count(work, "given_back", fate), health)
             }
         }
+    }
+
+    /// Says that it is about to be sent; or what is done with it instead.
+    async fn begin(
+        &self,
+        work: &mut Work,
+        attempt: &str,
+        trace: &TraceContext,
+    ) -> Result<(), Fate> {
+        match self.notification.begin(work.item, attempt, trace).await {
+            Ok(Standing::Ended(_)) => {
+                self.memory.forget(work.item);
+                return Err(self.count(work, "settled_before", Fate::Done));
+            }
+            Ok(Standing::Queued(_) | Standing::Deferred(_)) => {}
+            // It may stand there as begun all the same.
+            Err(refusal) => {
+                self.memory.unused(work.item, attempt.to_owned());
+                return Err(self.refused(work, &refusal));
+            }
+        }
+        if work.held.too_long() {
+            self.memory.unused(work.item, attempt.to_owned());
+            return Err(self.count(work, "held_too_long", Fate::Leave));
+        }
+        Ok(())
     }
 
     /// How the item ended, or, when the reply token was not used, how long until it is tried again.
     async fn send(
         &self,
         work: &Work,
-        delivery: &Delivery,
+        item: &Item,
         attempt: &str,
         trace: TraceContext,
     ) -> Result<Outcome, Pause> {
-        if (self.now)().since(delivery.item.asked_at) > GIVE_UP_AFTER {
-            return Ok(Outcome::Failed { reason: "not sent within 23 h".to_owned() });
+        if (self.now)().since(item.asked_at) > GIVE_UP_AFTER {
+            return Ok(Outcome::Failed { reason: "not sent within 23 h".into() });
         }
         let Some(channel) = self.channels.get(&work.channel) else {
             tracing::error!(channel = %work.channel, item = %work.item, "the channels file lacks this channel");
             return Err(Pause::Long);
         };
-        let texts = &delivery.item.texts;
+        let messages = &item.messages;
         let (access_token, parent) = (&channel.access_token, work.trace);
-        let sending = Sending { access_token, trace, parent, texts };
-        let user = &delivery.item.address.user;
+        let sending = Sending { access_token, trace, parent, messages };
+        let user = &item.address.user;
         let push = async || {
             let retry_key = derive_uuid(work.item.as_str());
             self.line.push(user, retry_key, &sending).await
         };
-        let next = match &delivery.item.way {
+        let next = match &item.way {
             ItemWay::Push => self.next(work, Way::Push, true, push().await),
             ItemWay::Reply { token } => {
                 let heard = self.line.reply(token, &sending).await;
@@ -145,9 +180,9 @@ impl Sender {
         };
         match next {
             Next::Record(Outcome::Failed { reason }) => {
-                Ok(Outcome::Failed { reason: without_person(&reason, user) })
+                Ok(Outcome::Failed { reason: without_person(&reason, user).into() })
             }
-            Next::Record(Outcome::Sent) => Ok(Outcome::Sent),
+            Next::Record(outcome) => Ok(outcome),
             // A push never asks for a push.
             Next::PushInstead => Err(Pause::Short),
             Next::GiveBack(pause) => Err(pause),
@@ -162,12 +197,14 @@ impl Sender {
         attempt: &str,
         trace: &TraceContext,
     ) -> Result<bool, Pause> {
-        let item = self.notification.begin(work.item, attempt, trace).await.map_err(|refusal| {
-            tracing::warn!(item = %work.item, %refusal, "notification does not say who began");
-            Pause::Short
-        })?;
+        let standing =
+            self.notification.begin(work.item, attempt, trace).await.map_err(|refusal| {
+                tracing::warn!(item = %work.item, %refusal, "notification does not say who began");
+                Pause::Short
+            })?;
+        let Standing::Queued(item) = standing else { return Ok(false) };
         let others = item.attempts.iter().filter(|begun| *begun != attempt);
-        Ok(item.outcome.is_none() && self.memory.all_unused(work.item, others))
+        Ok(self.memory.all_unused(work.item, others))
     }
 
     fn next(&self, work: &Work, way: Way, first: bool, heard: Heard) -> Next {
@@ -204,6 +241,8 @@ impl Sender {
                 let label = match outcome {
                     Outcome::Sent => "sent",
                     Outcome::Failed { .. } => "failed",
+                    Outcome::Expired { .. } => "expired",
+                    Outcome::Suppressed { .. } => "suppressed",
                 };
                 self.count(work, label, Fate::Done)
             }
@@ -248,14 +287,20 @@ impl Sender {
 }
 
 /// The item as notification froze it.
-fn read(work: &Work) -> Result<Delivery, String> {
+fn read(work: &Work) -> Result<Item, String> {
     let wire: wire::Delivery =
         serde_json::from_slice(&work.body).map_err(|_| "the body is no Delivery".to_owned())?;
-    let delivery = Delivery::try_from(wire).map_err(|error| format!("the body's {error}"))?;
-    if delivery.id != work.item || delivery.item.address.channel != work.channel {
-        return Err("the body is another item's or another channel's".to_owned());
+    let Delivery { id, standing } =
+        Delivery::try_from(wire).map_err(|error| format!("the body's {error}"))?;
+    match standing {
+        Standing::Queued(item) if id == work.item && item.address.channel == work.channel => {
+            Ok(std::sync::Arc::unwrap_or_clone(item))
+        }
+        Standing::Queued(_) => Err("the body is another item's or another channel's".to_owned()),
+        Standing::Deferred(_) | Standing::Ended(_) => {
+            Err("the body's state: must be WAITING".to_owned())
+        }
     }
-    Ok(delivery)
 }
 
 /// Whether the same request may be taken soon.

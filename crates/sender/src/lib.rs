@@ -27,7 +27,7 @@
 mod decide;
 mod deliver;
 mod health;
-mod lanes;
+mod lane;
 mod line_api;
 mod memory;
 mod metrics;
@@ -47,7 +47,6 @@ use mainstem_domain::At;
 use mainstem_line::Channels;
 
 pub use decide::{Heard, Next, Pause, Way, decide};
-pub use run::run;
 pub use start::start;
 
 use crate::line_api::LineApi;
@@ -55,16 +54,14 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notification::Notification;
 
-/// How much is done at once. What does not fit waits in the broker, which hands an item out again
-/// when it is in hand for a minute.
+/// How much is done at once. What does not fit waits in the broker.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Items in work.
-    pub in_work: usize,
-    /// Of one channel, so that a slow account leaves room for the others.
+    /// Items of one channel in work at once.
     pub in_work_by_channel: usize,
-    /// Items of one channel that wait here for room; more are given back.
-    pub waiting_by_channel: usize,
+    /// Calls of one channel in a second. LINE takes 2,000 at each endpoint; several senders share
+    /// that.
+    pub calls_per_second: u32,
     /// How long one call to LINE may take.
     pub call_within: Duration,
 }
@@ -72,9 +69,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            in_work: 32,
-            in_work_by_channel: 4,
-            waiting_by_channel: 32,
+            in_work_by_channel: 32,
+            calls_per_second: 1_800,
             call_within: Duration::from_secs(10),
         }
     }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use mainstem_bus::TraceContext;
+use mainstem_domain::voice::Message;
 use mainstem_line::api;
 use mainstem_runtime::telemetry::{finish_span, start_span};
 use opentelemetry::trace::SpanKind;
@@ -24,7 +25,7 @@ pub(crate) struct Sending<'a> {
     pub(crate) trace: TraceContext,
     /// The span that the item came from.
     pub(crate) parent: TraceContext,
-    pub(crate) texts: &'a [String],
+    pub(crate) messages: &'a [Message],
 }
 
 impl LineApi {
@@ -42,13 +43,13 @@ impl LineApi {
 
     pub(crate) async fn reply(&self, token: &str, sending: &Sending<'_>) -> Heard {
         let call = self.http.post(format!("{}{}", self.base, api::REPLY_PATH));
-        hear(call.json(&api::Reply::texts(token, sending.texts)), sending).await
+        hear(call.json(&api::Reply::new(token, sending.messages)), sending).await
     }
 
     pub(crate) async fn push(&self, to: &str, retry_key: Uuid, sending: &Sending<'_>) -> Heard {
         let call = self.http.post(format!("{}{}", self.base, api::PUSH_PATH));
         let call = call.header(api::RETRY_KEY_HEADER, retry_key.to_string());
-        hear(call.json(&api::Push::texts(to, sending.texts)), sending).await
+        hear(call.json(&api::Push::new(to, sending.messages)), sending).await
     }
 }
 

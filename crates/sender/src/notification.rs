@@ -1,8 +1,9 @@
 use bytes::Bytes;
 use mainstem_bus::TraceContext;
 use mainstem_bus::nats::ServiceClient;
-use mainstem_domain::notification::{Delivery, Item, Outcome};
+use mainstem_domain::notification::{Delivery, Outcome, Standing};
 use mainstem_domain::{ItemId, Refusal, RefusalCode};
+use mainstem_proto::notification::outcome_to;
 use mainstem_proto::wire::notification as wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +27,7 @@ impl Notification {
         item: ItemId,
         attempt: &str,
         trace: &TraceContext,
-    ) -> Result<Item, Refusal> {
+    ) -> Result<Standing, Refusal> {
         let request =
             wire::BeginDeliveryRequest { item: item.to_string(), attempt: attempt.to_owned() };
         let answer: wire::BeginDeliveryResponse =
@@ -34,7 +35,7 @@ impl Notification {
         let delivery = answer.delivery.ok_or_else(|| unreadable("delivery: must be set"))?;
         let delivery =
             Delivery::try_from(delivery).map_err(|error| unreadable(&error.to_string()))?;
-        Ok(delivery.item)
+        Ok(delivery.standing)
     }
 
     /// Records how the item ended. If it had ended before, that stands, and this is no error.
@@ -44,10 +45,7 @@ impl Notification {
         outcome: &Outcome,
         trace: &TraceContext,
     ) -> Result<(), Refusal> {
-        let (state, reason) = match outcome {
-            Outcome::Sent => (wire::DeliveryState::Sent, String::new()),
-            Outcome::Failed { reason } => (wire::DeliveryState::Failed, reason.clone()),
-        };
+        let (state, reason) = outcome_to(outcome);
         let request =
             wire::RecordOutcomeRequest { item: item.to_string(), state: state.into(), reason };
         self.call::<_, wire::RecordOutcomeResponse>("record-outcome", &request, trace).await?;

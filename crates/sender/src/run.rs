@@ -1,101 +1,58 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::stream::{self, FuturesUnordered, StreamExt as _};
-use mainstem_bus::nats::{Outbox, OutboxItem};
-use mainstem_domain::{ChannelId, ItemId};
+use futures::future::try_join_all;
+use mainstem_bus::nats::{Outbox, OutboxLane};
+use mainstem_domain::ChannelId;
 use tokio_util::sync::CancellationToken;
 
-use crate::Sender;
-use crate::decide::Pause;
-use crate::deliver::{Fate, Held, Work};
-use crate::lanes::{Admission, Lanes};
+use crate::{Sender, lane};
+
+/// How often it is looked at what waits for accounts that nobody has the credentials of.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// Opens the lane of every account that there are credentials of.
+pub(crate) async fn open(sender: &Sender, outbox: &Outbox) -> anyhow::Result<Vec<OutboxLane>> {
+    let lanes = sender.channels.iter().map(|(channel, _)| outbox.lane(channel, lane::AHEAD));
+    Ok(try_join_all(lanes).await?)
+}
 
 /// Sends until `shutdown`; then takes no new item and returns when those in hand are let go. Who
 /// drops it before that leaves them to the broker, which hands them out again.
-pub async fn run(
+pub(crate) async fn run(
     sender: Sender,
     outbox: Outbox,
+    lanes: Vec<OutboxLane>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let sender = &sender;
-    // Holds a half-taken item while other branches of the loop run.
-    let items = stream::unfold(outbox, async |mut outbox| {
-        let item = outbox.next().await?;
-        Some((item, outbox))
-    });
-    let mut items = std::pin::pin!(items);
-    let mut in_work: FuturesUnordered<BoxFuture<'_, Finished>> = FuturesUnordered::new();
-    let mut lanes = Lanes::new(sender.limits);
-    let (mut stopping, mut closed) = (false, false);
-    while !in_work.is_empty() || !(stopping || closed) {
-        let room = !stopping && !closed && in_work.len() < sender.limits.in_work;
-        tokio::select! {
-            Some(finished) = in_work.next() => {
-                if let Finished::Item(channel, item) = finished
-                    && let Some(next) = lanes.finish(&channel, item)
-                {
-                    in_work.push(Box::pin(sender.work_off(next)));
+    let accounts: BTreeSet<_> = lanes.iter().map(|lane| lane.channel.clone()).collect();
+    let lanes = lanes.into_iter().map(|items| lane::run(&sender, items, &shutdown));
+    let mut lanes = std::pin::pin!(try_join_all(lanes));
+    let watch = look_for_strangers(&outbox, &accounts, &shutdown);
+    tokio::select! {
+        ended = &mut lanes => return ended.map(drop),
+        () = watch => {}
+    }
+    lanes.await.map(drop)
+}
+
+/// Says which accounts items wait for that are not in the channels file: nothing is lost of them, and
+/// nobody sends them.
+async fn look_for_strangers(
+    outbox: &Outbox,
+    accounts: &BTreeSet<ChannelId>,
+    shutdown: &CancellationToken,
+) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    while shutdown.run_until_cancelled(look.tick()).await.is_some() {
+        match outbox.waiting().await {
+            Ok(waiting) => {
+                let strange = waiting.iter().filter(|(channel, _)| !accounts.contains(*channel));
+                for (channel, items) in strange {
+                    tracing::error!(%channel, items, "the channels file lacks this channel");
                 }
             }
-            () = shutdown.cancelled(), if !stopping => stopping = true,
-            item = items.next(), if room => match item {
-                Some(item) => match lanes.admit(&item.channel.clone(), item.item, (item, Held::new())) {
-                    Admission::Start(item) => in_work.push(Box::pin(sender.work_off(item))),
-                    Admission::Waits => {}
-                    Admission::Full((item, _)) => in_work.push(Box::pin(sender.give_back(item))),
-                    // The one in hand takes it off, or gives it back.
-                    Admission::Twice(item) => drop(item),
-                },
-                None => closed = true,
-            },
+            Err(error) => tracing::warn!(%error, "cannot see what waits on OUTBOX"),
         }
-    }
-    anyhow::ensure!(stopping, "the outbox closed by itself");
-    Ok(())
-}
-
-/// What a future in work was.
-enum Finished {
-    /// An item of a lane.
-    Item(ChannelId, ItemId),
-    /// An item that never had a lane.
-    GivenBack,
-}
-
-impl Sender {
-    async fn work_off(&self, (item, held): (OutboxItem, Held)) -> Finished {
-        let mut work = Work {
-            channel: item.channel.clone(),
-            item: item.item,
-            trace: item.trace,
-            body: item.body.clone(),
-            attempt: item.attempt,
-            held,
-        };
-        let let_go = match self.handle(&mut work).await {
-            Fate::Done => item.done().await,
-            Fate::RetryAfter(delay) => item.retry_after(delay).await,
-            Fate::Reject(reason) => {
-                tracing::error!(item = %work.item, reason, "an item is dead-lettered");
-                item.reject(&reason).await
-            }
-            Fate::Leave => Ok(()),
-        };
-        if let Err(error) = let_go {
-            tracing::warn!(item = %work.item, %error, "the item comes back");
-        }
-        Finished::Item(work.channel, work.item)
-    }
-
-    /// The account has enough to do; nothing was tried.
-    async fn give_back(&self, item: OutboxItem) -> Finished {
-        let id = item.item;
-        self.metrics.item(item.channel.as_str(), "given_back");
-        let delay = Pause::Short.length(id, item.attempt.min(3)).max(Duration::from_millis(500));
-        if let Err(error) = item.retry_after(delay).await {
-            tracing::warn!(item = %id, %error, "the item comes back");
-        }
-        Finished::GivenBack
     }
 }

@@ -6,7 +6,8 @@ use mainstem_line::Channels;
 use mainstem_runtime::Process;
 use tokio::net::TcpListener;
 
-use crate::{Limits, Sender, health, run};
+use crate::run::{open, run};
+use crate::{Limits, Sender, health};
 
 /// Starts a sender in a process, and its health face if one is configured.
 pub async fn start(process: &Process) -> anyhow::Result<()> {
@@ -18,7 +19,7 @@ pub async fn start(process: &Process) -> anyhow::Result<()> {
     let clock = process.clock.clone();
     let now = Arc::new(move || clock.now());
     let notification = ServiceClient::new(bus.clone(), token);
-    let limits = Limits { in_work: config.concurrency, ..Limits::default() };
+    let limits = Limits { in_work_by_channel: config.concurrency, ..Limits::default() };
     let sender = Sender::new(
         process.instance.clone(),
         channels,
@@ -28,6 +29,7 @@ pub async fn start(process: &Process) -> anyhow::Result<()> {
         limits,
     )?;
     let outbox = Outbox::open(&bus).await?;
+    let lanes = open(&sender, &outbox).await?;
     if let Some(address) = config.health_listen {
         let listener = TcpListener::bind(address)
             .await
@@ -36,7 +38,7 @@ pub async fn start(process: &Process) -> anyhow::Result<()> {
         let stopping = process.lifecycle.stopping();
         process.lifecycle.spawn("the sender's health", health::serve(listener, health, stopping));
     }
-    process.lifecycle.spawn("sender", run(sender, outbox, process.lifecycle.stopping()));
+    process.lifecycle.spawn("sender", run(sender, outbox, lanes, process.lifecycle.stopping()));
     tracing::info!(line = config.line_api_url, "sender sends");
     Ok(())
 }

@@ -9,8 +9,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use bytes::Bytes;
 use mainstem_bus::TraceContext;
-use mainstem_domain::notification::{Delivery, Item, Outcome, Way};
+use mainstem_domain::notification::{Class, Delivery, Ended, Item, Outcome, Standing, Way};
 use mainstem_domain::person::Address;
+use mainstem_domain::voice::Message;
 use mainstem_domain::{At, ChannelId, CustomerId, ItemId, Refusal, RefusalCode, derive_uuid};
 use mainstem_line::{Channels, api};
 use mainstem_proto::wire::notification as wire;
@@ -66,9 +67,11 @@ impl Book {
                 mainstem_proto::notification::parse_outcome(request.state, request.reason);
             page.outcome.get_or_insert(outcome.unwrap());
         }
-        let mut delivery = delivery(Way::Push);
-        delivery.item.outcome.clone_from(&page.outcome);
-        delivery.item.attempts.clone_from(&page.attempts);
+        let item = Item { attempts: page.attempts.clone(), ..item(Way::Push) };
+        let delivery = match page.outcome.clone() {
+            None => delivery(item),
+            Some(outcome) => Delivery { id: ItemId::derive("1"), standing: ended(&item, outcome) },
+        };
         let meanwhile = page.meanwhile.take();
         page.attempts.extend(meanwhile);
         let answer = wire::BeginDeliveryResponse { delivery: Some((&delivery).into()) };
@@ -141,7 +144,7 @@ impl Bench {
     }
 
     async fn handle(&self, way: Way, attempt: u64) -> Fate {
-        self.sender.handle(&mut work(&delivery(way), attempt)).await
+        self.sender.handle(&mut work(&delivery(item(way)), attempt)).await.0
     }
 
     fn paths(&self) -> Vec<String> {
@@ -149,27 +152,41 @@ impl Bench {
     }
 }
 
-fn delivery(way: Way) -> Delivery {
+fn item(way: Way) -> Item {
     let channel: ChannelId = "line-07".parse().unwrap();
-    Delivery {
-        id: ItemId::derive("1"),
-        item: Item {
-            customer: CustomerId::derive("1"),
-            address: Address { channel, user: "U1".to_owned() },
-            way,
-            texts: vec!["維修完成".to_owned()],
-            asked_at: NOW,
-            attempts: Vec::new(),
-            outcome: None,
-            ended_at: None,
-            carrier: None,
-        },
+    Item {
+        customer: CustomerId::derive("1"),
+        carrier: None,
+        class: Class::Service,
+        address: Address { channel, user: "U1".to_owned() },
+        way,
+        messages: vec![Message::text("維修完成")],
+        asked_at: NOW,
+        deadline: None,
+        joined: Vec::new(),
+        attempts: Vec::new(),
     }
+}
+
+fn delivery(item: Item) -> Delivery {
+    Delivery { id: ItemId::derive("1"), standing: Standing::Queued(Arc::new(item)) }
+}
+
+fn ended(item: &Item, outcome: Outcome) -> Standing {
+    Standing::Ended(Ended {
+        customer: item.customer,
+        carrier: item.carrier,
+        class: item.class,
+        channel: Some(item.address.channel.clone()),
+        asked_at: item.asked_at,
+        ended_at: NOW,
+        outcome,
+    })
 }
 
 fn work(delivery: &Delivery, attempt: u64) -> Work {
     Work {
-        channel: delivery.item.address.channel.clone(),
+        channel: delivery.standing.channel().unwrap().clone(),
         item: delivery.id,
         trace: TraceContext::root("event"),
         body: serde_json::to_vec(&wire::Delivery::from(delivery)).unwrap().into(),
@@ -183,7 +200,7 @@ fn reply() -> Way {
 }
 
 fn failed(reason: &str) -> Outcome {
-    Outcome::Failed { reason: reason.to_owned() }
+    Outcome::Failed { reason: reason.to_owned().into() }
 }
 
 fn given_back(fate: &Fate) -> bool {
@@ -204,6 +221,21 @@ async fn a_push_carries_its_key_trace_and_token() {
     let trace = TraceContext::root("event").child(item.as_str());
     assert_eq!(headers["traceparent"], trace.to_string());
     assert_eq!(body, r#"{"to":"U1","messages":[{"type":"text","text":"維修完成"}]}"#.as_bytes());
+}
+
+#[tokio::test]
+async fn messages_are_sent_byte_for_byte() {
+    let bench = Bench::new(&[(503, "")]).await;
+    let mut pushed = item(Way::Push);
+    let card = r#"{ "type": "flex", "altText": "1.50", "contents": {"b": 1.0, "a": 1e2} }"#;
+    pushed.messages.insert(0, card.parse().unwrap());
+    let pushed = delivery(pushed);
+    assert!(given_back(&bench.sender.handle(&mut work(&pushed, 1)).await.0));
+    assert_eq!(bench.sender.handle(&mut work(&pushed, 2)).await.0, Fate::Done);
+    let calls = bench.line.calls.lock().unwrap();
+    let text = r#"{"type":"text","text":"維修完成"}"#;
+    let body = format!(r#"{{"to":"U1","messages":[{card},{text}]}}"#);
+    assert!(calls.iter().all(|(_, _, sent)| sent == body.as_bytes()), "{calls:?}");
 }
 
 #[tokio::test]
@@ -286,9 +318,9 @@ async fn an_attempt_that_was_not_made_has_not_used_the_token() {
     let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
     bench.book.0.lock().unwrap().refuse_begin = [Some(RefusalCode::Unavailable)].into();
     assert!(given_back(&bench.handle(reply(), 1).await));
-    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(reply()), 2) };
+    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(item(reply())), 2) };
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(bench.sender.handle(&mut late).await, Fate::Leave);
+    assert_eq!(bench.sender.handle(&mut late).await.0, Fate::Leave);
     assert_eq!(bench.book.0.lock().unwrap().attempts.len(), 2);
     assert_eq!(bench.handle(reply(), 3).await, Fate::Done);
     assert_eq!(bench.paths(), [api::REPLY_PATH, api::PUSH_PATH]);
@@ -337,19 +369,19 @@ async fn without_notification_nothing_is_sent() {
 #[tokio::test]
 async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
     let bench = Bench::new(&[]).await;
-    let good = || work(&delivery(Way::Push), 1);
+    let good = || work(&delivery(item(Way::Push)), 1);
     for mut strange in [
         Work { body: "private".into(), ..good() },
         Work { body: "{}".into(), ..good() },
         Work { item: ItemId::derive("2"), ..good() },
         Work { channel: "line-08".parse().unwrap(), ..good() },
     ] {
-        let Fate::Reject(reason) = bench.sender.handle(&mut strange).await else { panic!() };
+        let Fate::Reject(reason) = bench.sender.handle(&mut strange).await.0 else { panic!() };
         assert!(!reason.contains("private"), "{reason}");
     }
-    let mut old = delivery(Way::Push);
-    old.item.asked_at = At::from_millis(NOW.as_millis() - 24 * 3_600_000);
-    assert_eq!(bench.sender.handle(&mut work(&old, 50)).await, Fate::Done);
+    let asked_at = At::from_millis(NOW.as_millis() - 24 * 3_600_000);
+    let old = delivery(Item { asked_at, ..item(Way::Push) });
+    assert_eq!(bench.sender.handle(&mut work(&old, 50)).await.0, Fate::Done);
     assert_eq!(bench.book.outcome(), Some(failed("not sent within 23 h")));
     assert!(bench.paths().is_empty());
 }
@@ -357,8 +389,8 @@ async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
 #[tokio::test]
 async fn what_is_held_for_too_long_is_left_to_the_next_sender() {
     let bench = Bench::new(&[]).await;
-    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(reply()), 1) };
+    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(item(reply())), 1) };
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(bench.sender.handle(&mut late).await, Fate::Leave);
+    assert_eq!(bench.sender.handle(&mut late).await.0, Fate::Leave);
     assert!(bench.paths().is_empty());
 }

@@ -429,6 +429,8 @@ fn rules(version: u32) -> Configuration {
             {"name": "price", "when": "event.text.lowerAscii().contains('price')", "reply": "price"},
             {"name": "hello", "when": "event.type == 'follow'", "reply": "hello"},
         ],
+        // A test says the same at every time of the day.
+        "notification": {"quiet_hours": null},
         "templates": {
             "opened": {"house": format!("v{version}: case {{case}}"), "brands": {"aurora": "Aurora has {case}"}},
             "price": {"house": format!("v{version}: it depends")},

@@ -37,7 +37,7 @@ pub use handle::{Handle, Status};
 pub use host::{Counted, Host, HostError, Instance, Surroundings};
 pub use inbound::{Inbound, InboundMessage, PublishError, Published, UnreadableBody};
 pub use journal::{FollowError, Follower, News, watch};
-pub use outbox::{Outbox, OutboxItem};
+pub use outbox::{Outbox, OutboxItem, OutboxLane};
 pub use outside::{Asked, Outside, Question};
 pub use past::{Past, Slice};
 pub use provision::{Change, ProvisionError, provision};

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{Config, Stream};
@@ -13,17 +14,26 @@ use crate::record::header;
 use crate::topology;
 use crate::trace::TraceContext;
 
-/// The durable consumer that all senders share.
-const DURABLE: &str = "sender";
-
 /// An item that is neither taken off nor given back for this long is handed out again.
 const ACK_WAIT: Duration = Duration::from_mins(1);
 
-/// Items to send, as the work queue gives them: at least once each.
+/// Of one channel so many items are with senders at once; the rest waits in the broker.
+const WITH_SENDERS_AT_MOST: i64 = 1_000;
+
+/// Items to send, as the work queue gives them: at least once each, and those of a channel apart
+/// from those of all others.
 ///
 /// An item that is taken off is overwritten: a work queue by itself leaves its text in the server's
 /// files (measured), also of a customer who is erased meanwhile.
 pub struct Outbox {
+    bus: Bus,
+    overwriter: Overwriter,
+}
+
+/// The items of one channel. All senders share them.
+pub struct OutboxLane {
+    /// The channel.
+    pub channel: ChannelId,
     bus: Bus,
     overwriter: Overwriter,
     messages: Stream,
@@ -47,39 +57,75 @@ pub struct OutboxItem {
 }
 
 impl Outbox {
-    /// Opens the work queue; several senders share it.
+    /// Opens the work queue.
     ///
     /// # Errors
     /// The broker's.
     pub async fn open(bus: &Bus) -> Result<Self, PublishError> {
+        let overwriter = Overwriter::open(bus, topology::OUTBOX).await;
+        let overwriter = overwriter.map_err(|error| PublishError(error.to_string()))?;
+        Ok(Self { bus: bus.clone(), overwriter })
+    }
+
+    /// The items of a channel, of which `ahead` are fetched before they are asked for.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn lane(
+        &self,
+        channel: &ChannelId,
+        ahead: usize,
+    ) -> Result<OutboxLane, PublishError> {
         let fail = |error: &dyn std::fmt::Display| PublishError(error.to_string());
-        let stream = bus
-            .jetstream
-            .get_stream_no_info(topology::OUTBOX)
-            .await
-            .map_err(|error| fail(&error))?;
+        let stream = self.stream().await?;
         let config = Config {
-            durable_name: Some(DURABLE.to_owned()),
+            durable_name: Some(format!("sender-{channel}")),
             description: Some("senders; one item is one call to a vendor".to_owned()),
+            filter_subject: topology::outbox_filter(channel),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
-            max_ack_pending: 1_000,
+            max_ack_pending: WITH_SENDERS_AT_MOST,
             ..Config::default()
         };
         let consumer: Consumer<Config> =
             stream.create_consumer(config).await.map_err(|error| fail(&error))?;
         let messages = consumer
             .stream()
-            .max_messages_per_batch(8)
-            .expires(Duration::from_secs(10))
+            .max_messages_per_batch(ahead)
+            .expires(Duration::from_secs(30))
             .messages()
             .await
             .map_err(|error| fail(&error))?;
-        let overwriter = Overwriter::open(bus, topology::OUTBOX).await;
-        let overwriter = overwriter.map_err(|error| fail(&error))?;
-        Ok(Self { bus: bus.clone(), overwriter, messages })
+        let (channel, bus) = (channel.clone(), self.bus.clone());
+        Ok(OutboxLane { channel, bus, overwriter: self.overwriter.clone(), messages })
     }
 
+    /// How many items there are, by channel; of a subject that names none, nothing.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub async fn waiting(&self) -> Result<BTreeMap<ChannelId, u64>, PublishError> {
+        let fail = |error: &dyn std::fmt::Display| PublishError(error.to_string());
+        let stream = self.stream().await?;
+        let info = stream.info_with_subjects(topology::OUTBOX_SUBJECTS).await;
+        let mut subjects = info.map_err(|error| fail(&error))?;
+        let mut waiting = BTreeMap::new();
+        while let Some(subject) = subjects.next().await {
+            let (subject, count) = subject.map_err(|error| fail(&error))?;
+            if let Some(channel) = channel_of(&subject) {
+                *waiting.entry(channel).or_default() += u64::try_from(count).unwrap_or(u64::MAX);
+            }
+        }
+        Ok(waiting)
+    }
+
+    async fn stream(&self) -> Result<async_nats::jetstream::stream::Stream<()>, PublishError> {
+        let stream = self.bus.jetstream.get_stream_no_info(topology::OUTBOX).await;
+        stream.map_err(|error| PublishError(error.to_string()))
+    }
+}
+
+impl OutboxLane {
     /// The next item; `None` when the connection is closed for good. An item that cannot be read
     /// goes to the dead letters.
     pub async fn next(&mut self) -> Option<OutboxItem> {
@@ -116,6 +162,10 @@ impl Outbox {
     }
 }
 
+fn channel_of(subject: &str) -> Option<ChannelId> {
+    subject.split('.').nth(1)?.parse().ok()
+}
+
 /// Only the id is read here; what the item says is the sender's business.
 #[derive(serde::Deserialize)]
 struct Named {
@@ -124,12 +174,7 @@ struct Named {
 
 fn read(message: &Message) -> Result<(ChannelId, ItemId, TraceContext, u64), String> {
     let info = message.info().map_err(|error| error.to_string())?;
-    let channel: ChannelId = message
-        .subject
-        .split('.')
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .ok_or("the subject names no channel")?;
+    let channel = channel_of(&message.subject).ok_or("the subject names no channel")?;
     let named: Named =
         serde_json::from_slice(&message.payload).map_err(|_| "the body is no item".to_owned())?;
     let item: ItemId = named.item.parse().map_err(|_| "the body names no item".to_owned())?;

@@ -51,8 +51,16 @@ pub(super) fn example() -> Vec<tree::File> {
         "rules.yaml",
         "stores.yaml",
         "staff.yaml",
-        "templates.yaml",
-        "units.yaml"
+        "templates/aurelune.en.yaml",
+        "templates/aurelune.zh-TW.yaml",
+        "templates/fennorel.en.yaml",
+        "templates/fennorel.zh-TW.yaml",
+        "templates/house.en.yaml",
+        "templates/house.zh-TW.yaml",
+        "templates/zephrine.en.yaml",
+        "templates/zephrine.zh-TW.yaml",
+        "units.yaml",
+        "voice.yaml"
     )
     .map(|(name, text)| (format!("deploy/example/{name}"), text.to_owned()))
     .into()

@@ -15,8 +15,8 @@ use mainstem_runtime::Config;
 use crate::operator::Operator;
 use crate::table::table;
 
-pub use tally::Report;
 pub(crate) use tally::{Delivered, Seen, Tally};
+pub use tally::{Report, Requests};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -134,9 +134,13 @@ pub(crate) fn shown(report: &Report, asked: &[(&str, u64)]) -> String {
         row("  by reply", report.replies_delivered),
         row("  by push", report.pushes_delivered),
         row("  pushed to one who blocked the account", report.pushes_unseen),
-        row("  suppressed: a shadow channel", report.suppressed),
-        row("  still waiting", report.deliveries_waiting),
-        row("  failed", report.deliveries_failed),
+        row("  still on their way", report.deliveries_waiting),
+        row("requests to tell a customer something", report.requests.asked),
+        row("  sent", report.requests.sent),
+        row("  suppressed: in shadow, blocked, no consent", report.requests.suppressed),
+        row("  expired", report.requests.expired),
+        row("  failed", report.requests.failed),
+        row("  waiting", report.requests.waiting),
         row("webhooks relayed to incumbents", report.relayed),
     ]);
     rows.extend(asked.iter().map(|(name, count)| row(name, *count)));

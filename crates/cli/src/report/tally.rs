@@ -1,5 +1,7 @@
 //! Counts the streams. Pure: the same messages give the same report.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_bus::engine::kind;
@@ -15,6 +17,9 @@ use mainstem_identity_merge::IdentityMachine;
 use mainstem_notification::NotificationMachine;
 use mainstem_routing::RoutingMachine;
 use serde::Serialize;
+
+use requests::Book;
+pub use requests::Requests;
 
 /// What went through, and what should not have happened.
 ///
@@ -53,10 +58,9 @@ pub struct Report {
     pub pushes_unseen: u64,
     /// Items without an outcome.
     pub deliveries_waiting: u64,
-    /// Requests that ended because nothing was to be said there.
-    pub suppressed: u64,
-    /// Requests that ended without being delivered.
-    pub deliveries_failed: u64,
+    /// What was asked to be told to customers, and what became of it; a digest counts as often as
+    /// there are requests in it.
+    pub requests: Requests,
     /// Webhooks of shadow channels that their incumbents got, the same bytes with the same
     /// signature (only the sandbox knows of these).
     pub relayed: u64,
@@ -136,6 +140,7 @@ pub(crate) struct Tally {
     queued: BTreeSet<(CaseId, u32)>,
     items: BTreeMap<ItemId, Way>,
     settled: BTreeSet<ItemId>,
+    book: Book,
     doubled_on_customer: u64,
     dead: BTreeSet<String>,
 }
@@ -386,28 +391,37 @@ impl Tally {
     }
 
     fn notification(&mut self, event: notification::Event) {
+        self.book.take(&event);
         match event {
             notification::Event::Queued { id, item } => {
                 self.report.doubled += u64::from(self.items.insert(id, item.way).is_some());
             }
-            notification::Event::Suppressed { .. } => self.report.suppressed += 1,
-            notification::Event::Failed { .. } | notification::Event::RequestVoided { .. } => {
-                self.report.deliveries_failed += 1;
-            }
             notification::Event::Settled { id, outcome, .. } => {
                 self.settled.insert(id);
-                self.sent += u64::from(outcome == Outcome::Sent);
-                match (outcome, self.items.get(&id)) {
-                    (Outcome::Failed { .. }, _) => self.report.deliveries_failed += 1,
-                    (Outcome::Sent, Some(Way::Reply { .. })) => self.report.replies_delivered += 1,
-                    (Outcome::Sent, Some(Way::Push) | None) => self.report.pushes_delivered += 1,
+                if outcome == Outcome::Sent {
+                    self.sent += 1;
+                    match self.items.get(&id) {
+                        Some(Way::Reply { .. }) => self.report.replies_delivered += 1,
+                        Some(Way::Push) | None => self.report.pushes_delivered += 1,
+                    }
                 }
             }
             notification::Event::AddressLearned { .. }
-            | notification::Event::AddressesMoved { .. }
+            | notification::Event::Followed { .. }
+            | notification::Event::Engaged { .. }
+            | notification::Event::TraitTold { .. }
+            | notification::Event::ConsentTold { .. }
+            | notification::Event::PreferencesSet { .. }
+            | notification::Event::PersonMoved { .. }
+            | notification::Event::PersonRestated { .. }
+            | notification::Event::WishesRestated { .. }
+            | notification::Event::Released { .. }
+            | notification::Event::Deferred { .. }
+            | notification::Event::Ended { .. }
             | notification::Event::Begun { .. }
             // Queued before, and counted then.
-            | notification::Event::ItemRestated { .. }
+            | notification::Event::Restated { .. }
+            | notification::Event::RequestVoided { .. }
             | notification::Event::ItemsVoided { .. }
             | notification::Event::Custody(_) => {}
         }
@@ -438,6 +452,7 @@ impl Tally {
         report.duplicates_dropped = repeated.max(copies).saturating_sub(self.doubled_on_customer);
         report.doubled += self.doubled_on_customer;
         report.deliveries_waiting = waiting;
+        report.requests = self.book.requests();
         report.relayed = seen.relayed;
         if let Some(line) = seen.line {
             lost += self.sent.saturating_sub(line.accepted);

@@ -223,6 +223,12 @@ fn moment_of(zone: &TimeZone, day: Date, minute: u16) -> At {
     At::from_millis(moment.unwrap_or(Timestamp::MAX).as_millisecond())
 }
 
+impl Zone {
+    pub(crate) fn time_zone(&self) -> &TimeZone {
+        &self.1
+    }
+}
+
 impl Default for Zone {
     fn default() -> Self {
         "Asia/Taipei".parse().unwrap_or_else(|_| Self("UTC".to_owned(), TimeZone::UTC))
@@ -292,6 +298,13 @@ impl Hours {
 }
 
 impl Span {
+    /// So many hours: 1 to 2,160, and what is beyond them is as near as can be.
+    #[must_use]
+    pub fn from_hours(hours: u32) -> Self {
+        let span = Duration::from_hours(u64::from(hours.max(1)));
+        Self(span.min(SPAN_AT_MOST))
+    }
+
     /// As a duration.
     #[must_use]
     pub fn duration(self) -> Duration {

@@ -3,14 +3,58 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identifier::Owned;
-use crate::{BrandId, ChannelId, StoreId};
+use crate::{BrandId, ChannelId, Language, StoreId};
 
-/// A brand.
+/// A brand, or the house that has them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Brand {
-    /// As customers see it.
+    /// As customers see it; in two scripts, where it is written in both, e.g. `曜侖 Aurelune`.
     pub name: String,
+    /// As whom it sends messages; none: as the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
+}
+
+/// How a brand shows as the sender of its messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sender {
+    /// Shown as "name from account": 1 to 20 characters, without "LINE".
+    pub name: String,
+    /// The `https://` address of a PNG picture of at most 1 MB; none: the account's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icon: Option<String>,
+}
+
+impl Brand {
+    /// The name as it is read in a language: in English the part in Latin letters, where there is
+    /// one; otherwise all of it.
+    #[must_use]
+    pub fn name_in(&self, language: Language) -> String {
+        let latin = || self.scripts().into_iter().find(|(latin, _)| *latin);
+        match language {
+            Language::ZhTw => self.name.clone(),
+            Language::En => latin().map_or_else(|| self.name.clone(), |(_, name)| name),
+        }
+    }
+
+    /// The name's parts that are written in one script each, and whether that is Latin.
+    pub(super) fn scripts(&self) -> Vec<(bool, String)> {
+        let mut parts: Vec<(bool, String)> = Vec::new();
+        for word in self.name.split_whitespace() {
+            // Where the scripts of East Asia begin.
+            let latin = word.chars().all(|char| char < '\u{2E80}');
+            match parts.last_mut() {
+                Some((same, part)) if *same == latin => {
+                    part.push(' ');
+                    part.push_str(word);
+                }
+                Some(_) | None => parts.push((latin, word.to_owned())),
+            }
+        }
+        parts
+    }
 }
 
 /// A store (counter).

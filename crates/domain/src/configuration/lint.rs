@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CASE_RESOLVED, ChannelKind, Configuration, MOVED, Mode, Rule, TEXT_AT_MOST};
+use super::{ChannelKind, Configuration, Mode, Rule};
 use crate::{CalendarId, Refusal, RefusalCode, Violation};
 
 /// Something that keeps a configuration from being applied.
@@ -41,9 +41,11 @@ impl Configuration {
         self.lint_units(&mut findings);
         self.lint_desks(&mut findings);
         self.lint_staff(&mut findings);
+        self.lint_policies(&mut findings);
         for index in 0..self.rules.len() {
             self.lint_rule(index, &mut findings);
         }
+        self.lint_senders(&mut findings);
         self.lint_templates(&mut findings);
         self.lint_basic_ids(&mut findings);
         self.lint_handles(&mut findings);
@@ -157,12 +159,7 @@ impl Configuration {
                 format!("no queue {}; add it under queues", open.queue),
             );
         }
-        if let Some(name) = rule.reply.as_ref().filter(|name| !self.templates.contains_key(*name)) {
-            findings.add(
-                format!("{path}.reply"),
-                format!("no template {name}; add it under templates"),
-            );
-        }
+        self.lint_reply(&path, rule, findings);
         let acts = rule.open.is_some() || rule.reply.is_some() || rule.close;
         if !acts && rule.targets.is_empty() && rule.tags.is_empty() {
             findings.add(&*path, "does nothing; give it open, reply, targets, tags or close");
@@ -171,41 +168,5 @@ impl Configuration {
             findings.add(&*path, "hands over what it closes; leave out close or targets");
         }
         self.lint_targets(&path, rule, findings);
-    }
-
-    fn lint_templates(&self, findings: &mut Findings) {
-        let mut need = |needed: bool, name: &str, why: &str| {
-            if needed && !self.templates.contains_key(name) {
-                findings.add(format!("templates.{name}"), format!("is missing; {why}"));
-            }
-        };
-        need(
-            self.rules.iter().any(|rule| rule.open.is_some()),
-            CASE_RESOLVED,
-            "it tells a customer that a case is resolved",
-        );
-        need(
-            self.channels.values().any(|channel| channel.mode == Mode::Retired),
-            MOVED,
-            "with it a retired account shows the way to the single entry",
-        );
-        for (name, template) in &self.templates {
-            let texts = template.brands.iter().map(|(id, text)| (format!("brands.{id}"), text));
-            for (voice, text) in [("house".to_owned(), &template.house)].into_iter().chain(texts) {
-                let units = text.encode_utf16().count();
-                if units == 0 || units > TEXT_AT_MOST {
-                    findings.add(
-                        format!("templates.{name}.{voice}"),
-                        format!("has {units} UTF-16 units; LINE takes 1 to {TEXT_AT_MOST}"),
-                    );
-                }
-            }
-            for brand in template.brands.keys().filter(|id| !self.brands.contains_key(*id)) {
-                findings.add(
-                    format!("templates.{name}.brands.{brand}"),
-                    format!("no brand {brand}; add it under brands"),
-                );
-            }
-        }
     }
 }

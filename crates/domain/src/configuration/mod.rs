@@ -11,7 +11,10 @@ mod handle;
 mod lint;
 mod lint_staff;
 mod lint_units;
+mod lint_voice;
+mod policies;
 mod staff;
+mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,17 +22,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
 use crate::identity::Rules;
-use crate::{BrandId, CalendarId, ChannelId, DeskId, QueueId, StaffId, StoreId, Tag, UnitId};
+use crate::{
+    BrandId, CalendarId, ChannelId, DeskId, Language, QueueId, StaffId, StoreId, Tag, UnitId,
+};
 
 pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
 use condition::Evaluation;
 pub use condition::parameter;
 pub use condition::{Condition, ConditionError, Facts};
 use directory::is_default;
-pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Store};
+pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Sender, Store};
 pub use handle::Handle;
 pub use lint::Problem;
+pub use policies::{Budget, NoQuietHours, Policies, QuietHours};
 pub use staff::{CAPACITY_AT_MOST, Desk, StaffMember, Target, TargetError, Who};
+pub use template::{
+    ALT_TEXT_AT_MOST, BINDING_DONE, BINDING_EXPIRED, BINDING_FORGED, BINDING_HANDED_OVER,
+    BINDING_REVOKED, CARD_TEXT_AT_MOST, CASE_CANCELLED, CASE_OPENED, CASE_REOPENED, CASE_RESOLVED,
+    CASE_WAITING, MESSAGES_AT_MOST, MOVED, TEXT_AT_MOST, TITLE_AT_MOST, Template, Text, Texts,
+};
 
 /// Everything that is applied together. The default is empty: no channel, no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,10 +72,33 @@ pub struct Configuration {
     /// Who is who.
     #[serde(skip_serializing_if = "is_default")]
     pub identity: Rules,
+    /// How much people are disturbed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub notification: Policies,
     /// Tried in order; the first that matches decides.
     pub rules: Vec<Rule>,
     /// What is said, by name.
     pub templates: BTreeMap<String, Template>,
+    /// The languages that people are spoken to in; empty: in the default one alone. Each text must be
+    /// there in all of them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub languages: BTreeSet<Language>,
+    /// The house itself, which speaks where no brand is spoken of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub house: Option<Brand>,
+    /// What no template may say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<Claim>,
+}
+
+/// Something that may not be claimed of what the retailer sells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The words, whatever their case and width; of letters, whole words.
+    pub words: String,
+    /// Why not, and what to say in place of it.
+    pub remedy: String,
 }
 
 /// What to do with what a person does.
@@ -127,58 +161,6 @@ pub struct OpenCase {
     pub priority: Priority,
 }
 
-/// One text in each brand's voice. `{case}` stands for the case's id, `{link}` for the way to the
-/// single entry, `{staff}` for the name of the salesperson that it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Template {
-    /// For a brand without a text of its own.
-    pub house: String,
-    /// In a brand's own voice.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub brands: BTreeMap<BrandId, String>,
-}
-
-/// LINE's limit for one text message, in UTF-16 code units.
-pub const TEXT_AT_MOST: usize = 5_000;
-
-/// LINE's limit for one call, in messages.
-pub const MESSAGES_AT_MOST: usize = 5;
-
-/// The template that tells a customer that a case is resolved. Always needed.
-pub const CASE_RESOLVED: &str = "case-resolved";
-
-/// The template that tells a customer that a case is cancelled. Without it, nobody is told.
-pub const CASE_CANCELLED: &str = "case-cancelled";
-
-/// The template that tells a customer that staff opened a case. Without it, nobody is told.
-pub const CASE_OPENED: &str = "case-opened";
-
-/// The template that tells a customer that a case waits for them. Without it, nobody is told.
-pub const CASE_WAITING: &str = "case-waiting";
-
-/// The template that tells a customer that a case is worked on again. Without it, nobody is told.
-pub const CASE_REOPENED: &str = "case-reopened";
-
-/// The template with which a retired account shows the way to the single entry.
-pub const MOVED: &str = "moved";
-
-/// The template that tells a customer who their salesperson is from now on. Without it, nobody is
-/// told; the same holds for the other templates of bindings.
-pub const BINDING_DONE: &str = "binding-done";
-
-/// The template that answers a binding code whose time is up.
-pub const BINDING_EXPIRED: &str = "binding-expired";
-
-/// The template that answers what looks like a binding code and is none of ours.
-pub const BINDING_FORGED: &str = "binding-forged";
-
-/// The template that answers a binding code that staff have revoked, or of somebody who has left.
-pub const BINDING_REVOKED: &str = "binding-revoked";
-
-/// The template that tells a customer who took over from the salesperson that they had.
-pub const BINDING_HANDED_OVER: &str = "binding-handed-over";
-
 impl Configuration {
     /// The first rule whose condition holds, and those before it whose condition failed: that
     /// counts as no match.
@@ -239,24 +221,6 @@ impl Configuration {
     pub fn mode(&self, channel: &ChannelId) -> Mode {
         self.channels.get(channel).map_or(Mode::Live, |channel| channel.mode)
     }
-
-    /// A template's text in the brand's voice, with the variables filled in. A salesperson who is
-    /// not in the directory has no name any more.
-    #[must_use]
-    pub fn text(
-        &self,
-        template: &str,
-        brand: Option<&BrandId>,
-        case: &str,
-        staff: Option<&StaffId>,
-    ) -> Option<String> {
-        let template = self.templates.get(template)?;
-        let voice = brand.and_then(|brand| template.brands.get(brand)).unwrap_or(&template.house);
-        let link = self.entry.as_ref().map_or("", |entry| entry.link.as_str());
-        let member = staff.and_then(|staff| self.staff.get(staff));
-        let name = member.map_or("", |member| member.name.as_str());
-        Some(voice.replace("{case}", case).replace("{link}", link).replace("{staff}", name))
-    }
 }
 
 #[cfg(test)]
@@ -274,9 +238,10 @@ mod tests {
             "rules": [
                 {"name": "menu", "when": "event.menu == 'repair'", "open": {"queue": "repair", "priority": "P2"}, "reply": "opened"},
                 {"name": "word", "when": "event.text.lowerAscii().contains('broken')", "open": {"queue": "repair"}},
-                {"name": "hello", "when": "event.type == 'follow'", "reply": "opened"}
+                {"name": "hello", "when": "event.type == 'follow'", "reply": "hello"}
             ],
             "templates": {
+                "hello": {"house": "Hello"},
                 "opened": {"house": "Case {case}", "brands": {"aurora": "Aurora: {case}"}},
                 "case-resolved": {"house": "done {case}"}
             }
@@ -295,7 +260,7 @@ mod tests {
         bad.brands.clear();
         bad.stores.clear();
         bad.queues.clear();
-        bad.templates.get_mut("opened").unwrap().house = "x".repeat(5_001);
+        bad.templates.get_mut("opened").unwrap().house = "x".repeat(5_001).as_str().into();
         bad.templates.remove(CASE_RESOLVED);
         bad.rules.push(Rule {
             name: "word".to_owned(),
@@ -331,8 +296,8 @@ mod tests {
                 "rules[4].when",
                 "rules[4].reply",
                 "templates.case-resolved",
-                "templates.opened.house",
                 "templates.opened.brands.aurora",
+                "templates.opened.house.zh-TW",
             ]
         );
     }
@@ -361,7 +326,7 @@ mod tests {
                      "targets": ["bound_staff", "bound_staff 5s", "brand_desk 60s"]},
                     {"name": "bye", "when": "event.text == 'bye'", "close": true,
                      "targets": ["central_desk"]},
-                    {"name": "open", "when": "open('never')", "reply": "opened"},
+                    {"name": "open", "when": "open('never')", "reply": "hello"},
                 ],
             }),
         );
@@ -389,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_matching_rule_decides_in_the_brands_voice() {
+    fn the_first_matching_rule_decides() {
         let config = sample();
         let name = |act: Act| {
             let event = ChannelEvent {
@@ -414,10 +379,6 @@ mod tests {
         assert_eq!(name(Act::Text("It is BROKEN".to_owned())), Some("word"));
         assert_eq!(name(Act::Follow), Some("hello"));
         assert_eq!(name(Act::Other), None);
-        let brand: BrandId = "aurora".parse().unwrap();
-        assert_eq!(config.text("opened", Some(&brand), "K1", None).as_deref(), Some("Aurora: K1"));
-        assert_eq!(config.text("opened", None, "K1", None).as_deref(), Some("Case K1"));
-        assert_eq!(config.text("none", None, "K1", None), None);
     }
 
     #[test]
@@ -434,9 +395,8 @@ mod tests {
             serde_json::json!({"channel": "line-1", "link": "https://line.me/x"}),
         )
         .unwrap();
-        let moved = Template { house: "→ {link}".to_owned(), brands: BTreeMap::new() };
+        let moved = Template { house: "→ {link}".into(), ..Template::default() };
         config.templates.insert(MOVED.to_owned(), moved);
         assert_eq!(config.lint(), []);
-        assert_eq!(config.text(MOVED, None, "", None).as_deref(), Some("→ https://line.me/x"));
     }
 }

@@ -163,6 +163,7 @@ pub(super) struct Floor {
     stranded: OrdSet<StaffId>,
     /// Something concerns all of the staff, and only those up to this one were looked at; `Some(None)`:
     /// nobody was yet.
+    #[expect(clippy::option_option, reason = "the first of the staff has nobody before")]
     pub(super) review: Option<Option<StaffId>>,
 }
 

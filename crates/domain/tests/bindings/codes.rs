@@ -1,9 +1,11 @@
 //! Codes that customers present.
 
-use mainstem_domain::configuration::{Handle, Mode};
+use mainstem_domain::configuration::{Handle, Mode, Zone};
+use mainstem_domain::notification::Words;
 use mainstem_domain::person::Act;
 use mainstem_domain::routing::{Answer, EndedWhy, Event, Input, Opened, Refused, RefusedWhy};
-use mainstem_domain::{At, person::ChannelEvent};
+use mainstem_domain::voice::{self, Message, Voice};
+use mainstem_domain::{At, Language, person::ChannelEvent};
 use proptest::prelude::*;
 
 use super::{World, bindings, brand, claims, customer, staff, templates, told};
@@ -24,8 +26,14 @@ fn a_scan_binds_and_is_answered_by_reply_in_the_voice_of_the_brand() {
     assert_eq!(request.templates, ["binding-done"]);
     assert_eq!(request.reply.as_ref().unwrap().token, "token");
     let brand = request.brand.as_ref();
-    let text = world.configuration.text("binding-done", brand, "", request.staff.as_ref());
-    assert_eq!(text.as_deref(), Some("Aurora: Lin"));
+    let words = Words {
+        templates: request.templates.clone(),
+        staff: request.staff.clone(),
+        ..Words::default()
+    };
+    let voice = Voice { brand, language: Language::default(), zone: &Zone::default() };
+    let said = voice::render(&world.configuration, &words, voice).unwrap();
+    assert_eq!(said, [Message::text("Aurora: Lin")]);
     // The same code once more is answered like the first time, and changes nothing.
     world.pass(60);
     let again = world.scan(1, code);

@@ -11,5 +11,6 @@
 
 mod bindings;
 mod notification;
+mod requests;
 mod routing;
 mod world;

@@ -311,6 +311,7 @@ impl Model {
         Ok((true, known))
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each input")]
     pub(crate) fn input(
         &mut self,
         configuration: &Configuration,

@@ -2,7 +2,7 @@
 //!
 //! LINE's OpenAPI file tells subtypes (message, action, template, flex component) apart by `type`
 //! alone, so a generated client sends an image without its addresses and learns of it from LINE.
-//! Here each subtype is a [`Shape`](form::Shape) with the fields that it needs and their limits.
+//! Here each subtype is a `Shape` with the fields that it needs and their limits.
 //!
 //! Two choices where LINE's pages say nothing: a field that no page names is refused everywhere (LINE
 //! refuses it in flex messages and passes over it elsewhere, where it is a typing error that nobody

@@ -352,3 +352,15 @@ fn one_to_five_messages_to_one_to_five_hundred() {
     assert!(check(Endpoint::Push, &json!([])).is_err());
     assert!(check(Endpoint::Quota, &json!(null)).is_ok());
 }
+
+/// What Mainstem says, as its own tests keep it: one message a line, below its name.
+#[test]
+fn what_the_example_says_is_taken() {
+    let said = include_str!("../../../domain/tests/voice/golden.txt");
+    let messages = said.lines().filter(|line| !line.starts_with('#'));
+    let messages: Vec<Value> = messages.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(messages.iter().any(|message| message["type"] == "flex"));
+    for message in messages {
+        assert_eq!(wrong(&message), [""; 0], "{message}");
+    }
+}

@@ -187,7 +187,7 @@ pub struct SenderConfig {
     pub line_api_url: String,
     /// Proves the sender to notification.
     pub token: Secret,
-    /// Sends in flight.
+    /// Sends in flight on each account.
     pub concurrency: usize,
     /// Where `GET /healthz` is answered; nowhere without one.
     #[serde(deserialize_with = "optional_address")]

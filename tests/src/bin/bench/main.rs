@@ -3,6 +3,7 @@
 mod chain;
 mod identity;
 mod ledger;
+mod notification;
 mod path;
 mod restart;
 mod routing;
@@ -28,6 +29,8 @@ enum Bench {
     Identity(identity::IdentityArguments),
     /// The rules of routing in memory, with the example's directory and rules: speed and size
     Routing(routing::RoutingArguments),
+    /// The rules of notification in memory, with the example's policies: speed and size
+    Notification(notification::NotificationArguments),
     /// How well identity-merge brings records of one person together, on a set that says who is who
     Linkage(LinkageArguments),
     /// A ledger: append, fold, commands, take-over
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
                 Bench::Path(arguments) => Box::pin(path::run(arguments)).await,
                 Bench::Identity(arguments) => identity::run(arguments),
                 Bench::Routing(arguments) => routing::run(arguments),
+                Bench::Notification(arguments) => notification::run(arguments),
                 Bench::Linkage(arguments) => linkage(arguments),
                 Bench::Ledger(arguments) => Box::pin(ledger::run(arguments)).await,
             }

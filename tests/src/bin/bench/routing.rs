@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &RoutingArguments) -> anyhow::Result<()> {
 }
 
 /// Bytes of memory that the process holds.
-fn resident() -> anyhow::Result<usize> {
+pub(crate) fn resident() -> anyhow::Result<usize> {
     let statm = std::fs::read_to_string("/proc/self/statm").context("needs Linux's /proc")?;
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok());
     Ok(pages.context("/proc/self/statm has another shape")? * rustix::param::page_size())

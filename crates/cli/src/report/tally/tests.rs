@@ -1,6 +1,7 @@
 use mainstem_bus::engine::kind;
 use mainstem_bus::{Draft, Headers, Record};
 use mainstem_domain::person::{Address, Sighting};
+use mainstem_domain::voice::Message;
 use mainstem_domain::{At, ChannelId, CustomerId};
 
 use super::*;
@@ -115,12 +116,13 @@ fn item(way: Way) -> notification::Item {
         customer: CustomerId::derive("c"),
         address: Address { channel, user: "U1".to_owned() },
         way,
-        texts: vec!["hi".to_owned()],
+        messages: vec![Message::text("hi")],
         asked_at: At::from_millis(0),
         attempts: Vec::new(),
-        outcome: None,
-        ended_at: None,
         carrier: None,
+        class: notification::Class::Service,
+        deadline: None,
+        joined: Vec::new(),
     }
 }
 
@@ -176,6 +178,7 @@ fn a_good_day_has_nothing_that_should_not_be() {
         replies_delivered: 1,
         pushes_delivered: 1,
         deliveries_waiting: 1,
+        requests: Requests { asked: 3, sent: 2, waiting: 1, ..Requests::default() },
         ..Report::default()
     };
     assert_eq!(world.finish(), expected);

@@ -105,8 +105,8 @@ impl Habits {
                 }
             }
             ConversationEvent::Closed { about, .. } => {
-                let stage = state.conversation(about.id).map(|view| view.conversation.stage);
-                if let Some(Talk::InProgress { staff, at: since }) = stage {
+                let known = state.conversation(about.id).map(|view| view.conversation.stage);
+                if let Some(Talk::InProgress { staff, at: since }) = known {
                     self.done.entry(place_of(state, &staff)).or_default().push(at.since(since));
                 }
             }

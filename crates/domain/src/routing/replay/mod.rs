@@ -167,7 +167,7 @@ impl Replay {
                         repeat::Repeated::Input(input) => {
                             self.decide(&input, self.at);
                         }
-                        repeat::Repeated::Event(event) => self.as_it_stands(&[event]),
+                        repeat::Repeated::Event(event) => self.as_it_stands(&[*event]),
                     }
                 }
             }

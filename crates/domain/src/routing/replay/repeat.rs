@@ -15,7 +15,7 @@ pub(super) enum Repeated {
     /// It is decided again.
     Input(Input),
     /// It is taken as it stands.
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// What a command of which this was recorded does as it would have been. What followed from it is
@@ -30,9 +30,8 @@ pub(super) fn inputs(was: &State, would: &State, recorded: &[Event]) -> Vec<Repe
             None => rest(was, would, event, recorded),
         },
         Event::Opened { id, .. } if would.case(*id).is_none() => {
-            recorded.iter().cloned().map(Repeated::Event).collect()
+            recorded.iter().cloned().map(Box::new).map(Repeated::Event).collect()
         }
-        Event::Opened { .. } => Vec::new(),
         Event::CodeIssued { .. }
         | Event::CodeRevoked { .. }
         | Event::Bound { .. }
@@ -41,7 +40,9 @@ pub(super) fn inputs(was: &State, would: &State, recorded: &[Event]) -> Vec<Repe
         | Event::HandOverDone { .. }
         | Event::QueuePaused { .. }
         | Event::QueueResumed { .. }
-        | Event::Custody(_) => recorded.iter().cloned().map(Repeated::Event).collect(),
+        | Event::Custody(_) => {
+            recorded.iter().cloned().map(Box::new).map(Repeated::Event).collect()
+        }
         Event::Queued { .. }
         | Event::Accepted { .. }
         | Event::Started { .. }
@@ -54,8 +55,9 @@ pub(super) fn inputs(was: &State, would: &State, recorded: &[Event]) -> Vec<Repe
         | Event::Prioritised { .. } => {
             case(was, would, first).map(Repeated::Input).into_iter().collect()
         }
-        // They never begin what a command leads to.
-        Event::Warned { .. }
+        // It is open already; the others never begin what a command leads to.
+        Event::Opened { .. }
+        | Event::Warned { .. }
         | Event::Escalated { .. }
         | Event::SerialShared { .. }
         | Event::Moved { .. }
@@ -79,7 +81,8 @@ fn rest(
 ) -> Vec<Repeated> {
     let ConversationEvent::Offered { about, ended, .. } = event else { return Vec::new() };
     let same = stands_the_same(was, would, about.id) && *ended == OfferEnd::Free;
-    recorded.iter().filter(|_| same).cloned().map(Repeated::Event).collect()
+    let rest = recorded.iter().filter(|_| same).cloned();
+    rest.map(Box::new).map(Repeated::Event).collect()
 }
 
 /// The same step of a case that is on the queue on which it was.

@@ -1,0 +1,254 @@
+//! Ten thousand messages to people through a LINE that loses answers after accepting, fails before
+//! accepting, is slow, takes no more than so many calls and resets connections, while senders are
+//! killed: everybody sees each message at most once, and what nobody saw has failed and says why.
+//!
+//! `MAINSTEM_MESSAGES=2000` sends so many; `MAINSTEM_SEED=8` meets other faults.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use futures::stream::{self, StreamExt as _};
+use mainstem_bus::Machine as _;
+use mainstem_bus::engine::kind;
+use mainstem_bus::topology::{NOTIFICATION, OUTBOX};
+use mainstem_cli::report::report;
+use mainstem_domain::ItemId;
+use mainstem_domain::notification::{Event as Decided, Outcome};
+use mainstem_line_sandbox::Ledger;
+use mainstem_notification::NotificationMachine;
+use mainstem_tests::deployment::{Deployment, Event, Service, configuration, counted, eventually};
+use mainstem_tests::tools;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+const SERVICE: &str = env!("CARGO_BIN_EXE_service");
+
+const MESSAGES: usize = 10_000;
+const SEED: u64 = 6;
+/// Some accounts, so that a slow call holds up little.
+const ACCOUNTS: usize = 8;
+const PEOPLE: usize = 200;
+/// As often a sender is killed.
+const KILLS: usize = 6;
+const AT_ONCE: usize = 64;
+
+fn account(number: usize) -> String {
+    format!("line-{}", number % ACCOUNTS + 1)
+}
+
+fn user(person: usize) -> String {
+    format!("U{person:032x}")
+}
+
+/// Of a hundred pushes ten or so go wrong, one takes some seconds, and an account takes no more than
+/// so many calls in a second.
+fn faults(seed: u64) -> Value {
+    let rule = |percent: f64, fault: Value| json!({"endpoint": "push", "percent": percent, "fault": fault});
+    json!({"seed": seed, "rules": [
+        rule(3.0, json!({"answer_lost": "status500"})),
+        rule(2.0, json!({"answer_lost": "reset"})),
+        rule(5.0, json!("failed")),
+        rule(100.0, json!({"latency": {"p50_ms": 10, "p99_ms": 3_000}})),
+    ]})
+}
+
+struct Stand {
+    senders: Vec<Service>,
+    notification: Service,
+    identity: Service,
+    platform: Service,
+    line: String,
+    settings: Vec<(&'static str, String)>,
+    http: reqwest::Client,
+    deployment: Deployment,
+}
+
+impl Stand {
+    async fn open() -> Option<Self> {
+        let deployment = Deployment::start(SERVICE).await?;
+        let accounts = deployment.folder().join("accounts.toml");
+        let credentials = (0..ACCOUNTS).map(account).fold(String::new(), |mut text, id| {
+            writeln!(
+                text,
+                "[channels.{id}]\nprovider = \"p1\"\ndestination = \"U{:032x}\"\n\
+                 secret = \"secret-of-{id}\"\naccess_token = \"access-to-{id}\"\n",
+                id.len() + text.len(),
+            )
+            .unwrap();
+            text
+        });
+        std::fs::write(&accounts, credentials).unwrap();
+        let accounts = accounts.display().to_string();
+        let mut settings = vec![
+            ("MAINSTEM__INGRESS__CHANNELS_FILE", accounts.clone()),
+            ("MAINSTEM__SENDER__CHANNELS_FILE", accounts),
+        ];
+        let start = |name: &str, settings: &[(&'static str, String)]| {
+            let settings: Vec<_> =
+                settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            deployment.service_with(name, &settings)
+        };
+        let platform = start("line-sandbox", &settings);
+        let line = eventually("the stand-in of LINE listens", async || platform.http()).await;
+        let line = format!("http://{line}");
+        settings.push(("MAINSTEM__SENDER__LINE_API_URL", line.clone()));
+        let (identity, notification) =
+            (start("identity-merge", &settings), start("notification", &settings));
+        let senders = (0..2).map(|_| start("sender", &settings)).collect();
+        let mut directory = serde_json::to_value(configuration()).unwrap();
+        for number in 0..ACCOUNTS {
+            directory["channels"][account(number)] =
+                json!({"brand": "aurora", "store": "taipei-1"});
+        }
+        let directory = serde_json::from_value(directory).unwrap();
+        deployment.apply(&directory, &["identity-merge", "notification"]).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Some(Self { senders, notification, identity, platform, line, settings, http, deployment })
+    }
+
+    /// Everybody is a friend of one account, and known; the customers.
+    async fn people(&self) -> Vec<String> {
+        for person in 0..PEOPLE {
+            let (channel, user) = (account(person), user(person));
+            let url = format!("{}/sandbox/accounts/{channel}/friends/{user}", self.line);
+            let befriended = self.http.put(url).json(&json!("friend")).send().await.unwrap();
+            assert!(befriended.status().is_success(), "{befriended:?}");
+            let event =
+                Event { channel, postback: "menu=hi".to_owned(), ..Event::repair(&user, &user) };
+            self.deployment.publish(&event).await;
+        }
+        self.deployment.caught_up("identity-merge", "INBOUND").await;
+        self.deployment.caught_up("notification", "CUSTOMER").await;
+        let find = |person: usize| async move {
+            let body = json!({"identifier": format!("line:p1:{}", user(person))});
+            let found =
+                self.deployment.call("operator", "identity-merge", "resolve-customer", body);
+            found.await.unwrap()["customer"]["customer"].as_str().unwrap().to_owned()
+        };
+        stream::iter(0..PEOPLE).map(find).buffered(16).collect().await
+    }
+
+    async fn set(&self, faults: &Value, calls_per_second: u32) {
+        let url = format!("{}/sandbox/faults", self.line);
+        assert!(self.http.put(url).json(faults).send().await.unwrap().status().is_success());
+        for number in 0..ACCOUNTS {
+            let url = format!("{}/sandbox/accounts/{}", self.line, account(number));
+            let limits = json!({"limits": {"push": calls_per_second}});
+            let changed = self.http.patch(url).json(&limits).send().await.unwrap();
+            assert!(changed.status().is_success(), "{}", changed.text().await.unwrap());
+        }
+    }
+
+    async fn ledger(&self) -> Ledger {
+        let url = format!("{}/sandbox/ledger", self.line);
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Asks for a message; the item, and what it says.
+    async fn send(&self, number: usize, customer: &str) -> (ItemId, String) {
+        let text = format!("message {number}");
+        let body = json!({
+            "requestId": format!("m-{number}"), "customer": customer, "text": text,
+            "class": "MESSAGE_CLASS_TRANSACTIONAL",
+        });
+        let sent = self.deployment.call("operator", "notification", "send", body).await.unwrap();
+        (sent["delivery"]["item"].as_str().unwrap().parse().unwrap(), text)
+    }
+
+    /// Kills senders by turns, each when so many messages were accepted by LINE, and starts them
+    /// again.
+    async fn strike(&mut self, seed: u64, messages: usize) {
+        let mut draws = ChaCha8Rng::seed_from_u64(seed);
+        for kill in 0..KILLS {
+            let at = messages * (kill + 1) / (KILLS + 2);
+            eventually("messages are sent", async || {
+                let accepted = self.ledger().await.totals.accepted;
+                (accepted >= at as u64).then_some(())
+            })
+            .await;
+            let index = draws.random_range(0..self.senders.len());
+            println!("sender {index} is killed after {at} messages");
+            self.senders[index].kill();
+            let settings: Vec<_> =
+                self.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            self.senders[index] = self.deployment.service_with("sender", &settings);
+        }
+        // Whoever starts says to the broker how long an item may be in hand.
+        eventually("every sender sends", async || {
+            self.senders.iter().all(|sender| sender.log().contains(" sends ")).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_each_message_at_most_once_whatever_line_does() {
+    let number = |name: &str| tools::variable(name).map(|text| text.parse().expect("a number"));
+    let seed = number("MAINSTEM_SEED").unwrap_or(SEED);
+    let messages = number("MAINSTEM_MESSAGES")
+        .map_or(MESSAGES, |messages| usize::try_from(messages).expect("a number"));
+    println!("seed {seed}: {messages} messages");
+    let Some(mut stand) = Stand::open().await else { return };
+    let customers = stand.people().await;
+    stand.set(&faults(seed), 30).await;
+
+    let asked: BTreeMap<ItemId, String> = {
+        let stand = &stand;
+        let customers = &customers;
+        let asked = stream::iter(0..messages)
+            .map(|number| stand.send(number, &customers[number % customers.len()]));
+        asked.buffer_unordered(AT_ONCE).collect().await
+    };
+    assert_eq!(asked.len(), messages, "each has an item of its own");
+    stand.strike(seed, messages).await;
+    stand.deployment.hand_out_again_soon().await;
+    let report = eventually("everything has ended", async || {
+        let waiting = stand.deployment.subjects(OUTBOX, "outbox.>").await;
+        let report = report(&stand.deployment.bus, Some(&stand.line)).await.ok()?;
+        (waiting.is_empty() && report.requests.waiting == 0).then_some(report)
+    })
+    .await;
+    println!("{report:?}");
+    assert_eq!((report.lost, report.doubled), (0, 0));
+
+    // As people saw it.
+    let ledger = stand.ledger().await;
+    println!("{:?}", ledger.totals);
+    assert_eq!((ledger.doubled, ledger.doubled_by_trace), (0, 0));
+    let mut shown = BTreeMap::new();
+    for message in &ledger.messages {
+        *shown.entry(message.texts.concat()).or_insert(0) += 1;
+    }
+    let twice: Vec<_> = shown.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    let met = [ledger.totals.answers_lost, ledger.totals.repeated, ledger.totals.rate_limited];
+    assert!(met.iter().all(|times| *times > 0), "{:?}", ledger.totals);
+
+    // As the ledger has it.
+    let (records, _) = counted(stand.deployment.read(NOTIFICATION).await);
+    let records = records.iter().filter(|one| !one.record.kind().starts_with(kind::OWN));
+    let mut ended: BTreeMap<ItemId, Outcome> = BTreeMap::new();
+    for record in records {
+        if let Decided::Settled { id, outcome, .. } = NotificationMachine::decode(record).unwrap() {
+            assert_eq!(ended.insert(id, outcome), None, "{id} ended twice");
+        }
+    }
+    for (item, text) in &asked {
+        match &ended[item] {
+            Outcome::Sent => assert_eq!(shown.get(text), Some(&1), "{item} is said to be sent"),
+            other @ (Outcome::Suppressed { .. }
+            | Outcome::Expired { .. }
+            | Outcome::Failed { .. }) => {
+                assert!(other.reason().is_some_and(|reason| !reason.is_empty()), "{other:?}");
+                assert_eq!(shown.get(text), None, "{item} was seen, and ended as {other:?}");
+            }
+        }
+    }
+    let Stand { notification, identity, platform, .. } = &stand;
+    for service in [notification, identity, platform] {
+        assert!(!service.log().contains("message 1"), "what people are told is in a log");
+    }
+}
