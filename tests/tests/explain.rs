@@ -147,7 +147,8 @@ async fn a_conversation_is_explained_from_its_rule_to_whoever_has_it() {
         (&steps[1]["ended"], &steps[1]["previousStaff"]),
         (&json!("rejected"), &json!("lin"))
     );
-    assert!(passed_over(&steps[1]).contains(&("store_on_shift", "lin", "passed")));
+    let passed = passed_over(&steps[1]);
+    assert!(passed.contains(&("store_on_shift", "lin", "passed")), "{passed:?}");
     assert_eq!(whole["conversation"]["talk"]["staff"], "chen");
 
     // In the middle of it, and by a rule that did not say so to the customer again.

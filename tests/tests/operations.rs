@@ -21,20 +21,30 @@ struct Files {
     shell: Shell,
 }
 
+/// A folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 impl Files {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let from = tools::workspace().join("deploy");
         let to = folder.path().join("deploy");
         std::fs::create_dir_all(to.join("secrets")).unwrap();
-        std::fs::create_dir_all(to.join("example")).unwrap();
         for file in ["make-secrets", "rotate", "backup", "restore", "broker-env"] {
             std::fs::copy(from.join(file), to.join(file)).unwrap();
         }
-        for file in std::fs::read_dir(from.join("example")).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), to.join("example").join(file.file_name())).unwrap();
-        }
+        copy(&from.join("example"), &to.join("example"));
         let shell = Shell::new(folder.path(), &folder.path().join("programs"));
         let _ = shell.well("deploy/make-secrets");
         Self { folder, shell }

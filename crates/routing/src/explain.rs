@@ -132,7 +132,7 @@ async fn at(
         beyond.customers.slice(&all, sequence, 1).await.map_err(|error| no_broker(&error))?;
     let found = slice.records.into_iter().find(|message| message.sequence == sequence);
     let Some(message) = found else { return Ok(None) };
-    let inbound = read(question, message).await?;
+    let inbound = read(question, &message).await?;
     let asked_for =
         |inbound: &Inbound| customer.is_none_or(|customer| inbound.trail.ids.contains(&customer));
     Ok(inbound.filter(asked_for))
@@ -162,13 +162,13 @@ async fn named(
         from = slice.next;
     }
     match newest {
-        Some(message) => read(question, message).await,
+        Some(message) => read(question, &message).await,
         None => Ok(None),
     }
 }
 
 /// Reads an event's record; `None` when it is being moved to somebody else.
-async fn read(question: &Question<'_>, message: Stored) -> Result<Option<Inbound>, Refusal> {
+async fn read(question: &Question<'_>, message: &Stored) -> Result<Option<Inbound>, Refusal> {
     let record = &message.record;
     let Some(customer) = topology::customer_of(&record.subject) else { return Ok(None) };
     let Ok(event) = serde_json::from_slice::<channel::ChannelEvent>(&record.body) else {

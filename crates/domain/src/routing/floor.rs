@@ -161,10 +161,27 @@ pub(super) struct Floor {
     shifts: OrdSet<(At, StaffId)>,
     /// They have something and are not ready.
     stranded: OrdSet<StaffId>,
-    /// Something concerns all of the staff, and only those up to this one were looked at; `Some(None)`:
-    /// nobody was yet.
-    #[expect(clippy::option_option, reason = "the first of the staff has nobody before")]
-    pub(super) review: Option<Option<StaffId>>,
+    /// Something concerns all of the staff, and not all of them were looked at.
+    pub(super) review: Option<Review>,
+}
+
+/// Who of the staff is still to be looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Review {
+    /// All of them.
+    All,
+    /// Those after this one, in the order of their ids.
+    After(StaffId),
+}
+
+impl Review {
+    /// The last one who was looked at.
+    pub(super) fn after(&self) -> Option<&StaffId> {
+        match self {
+            Self::All => None,
+            Self::After(staff) => Some(staff),
+        }
+    }
 }
 
 impl Floor {

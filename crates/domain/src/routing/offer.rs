@@ -133,10 +133,10 @@ impl<'a> Look<'a, '_> {
             Why::OffShift
         } else if !post.speaks_for(self.one.brand.as_ref()) {
             Why::OtherBrand
-        } else if standing.spare() == 0 {
-            Why::Full
         } else if self.one.was_passed_by(staff, self.at) {
             Why::Passed
+        } else if standing.spare() == 0 {
+            Why::Full
         } else {
             match self.best.replace((staff, standing)) {
                 None => return,

@@ -6,7 +6,7 @@ use super::conversation::{
     About, Conversation, ConversationEvent, ConversationView, OfferEnd, Talk,
 };
 use super::event::Event;
-use super::floor::{Place, Post};
+use super::floor::{Place, Post, Review};
 use super::offer::{Offer, last, offer};
 use super::state::State;
 use crate::configuration::{CAPACITY_AT_MOST, Configuration, Rule};
@@ -156,7 +156,7 @@ pub(super) fn next_offer(
 pub(super) fn due(state: &State, configuration: &Configuration, room: usize, at: At) -> Vec<Event> {
     let mut steps = Steps { configuration, state: state.clone(), events: Vec::new(), room, at };
     if let Some(cursor) = state.floor.review.clone() {
-        steps.review(cursor.as_ref());
+        steps.review(cursor.after());
     }
     let shifts: Vec<_> = state.floor.shifts_until(at).take(DUE_AT_MOST).cloned().collect();
     for staff in shifts {
@@ -428,7 +428,7 @@ pub(super) fn evolve(state: &mut State, event: &ConversationEvent, at: At) {
         }),
         ConversationEvent::Stands { staff, post, .. } => floor.stand(staff, post.clone(), at),
         ConversationEvent::Reviewed { up_to, again } => {
-            floor.review = up_to.clone().map(Some).or(again.then_some(None));
+            floor.review = up_to.clone().map(Review::After).or(again.then_some(Review::All));
         }
         ConversationEvent::IdleRestated { since } => floor.restate_idle(since),
         ConversationEvent::Forgotten { ids } => floor.forget_these(ids, at),
