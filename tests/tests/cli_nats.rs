@@ -226,7 +226,10 @@ async fn a_queue_is_looked_at_paused_and_resumed_and_nothing_is_lost() {
 async fn somebody_is_spoken_with_by_hand() {
     let Some(desk) = Desk::open().await else { return };
     let mut directory = serde_json::to_value(with_the_queue_of_the_page()).unwrap();
-    directory["staff"] = json!({"s-001": {"name": "Lin", "store": "taipei-1"}});
+    directory["staff"] = json!({
+        "s-001": {"name": "Lin", "store": "taipei-1"},
+        "s-002": {"name": "Chen", "desk": "central"},
+    });
     directory["desks"] = json!({"central": {"name": "Central"}});
     let talk = json!({
         "name": "talk", "when": "event.menu == 'talk'",
