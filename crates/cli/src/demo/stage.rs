@@ -47,6 +47,8 @@ pub(super) fn example() -> Vec<tree::File> {
         "brands.yaml",
         "calendars.yaml",
         "channels.yaml",
+        "identity.yaml",
+        "policies.yaml",
         "queues.yaml",
         "rules.yaml",
         "stores.yaml",
