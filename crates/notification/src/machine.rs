@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use mainstem_bus::record::header;
 use mainstem_bus::{
-    Call, Chore, Counts, Draft, Keeper, Machine, Method, Stored, Unreadable, Upstream,
+    Call, Chore, Counts, Draft, Gauge, Keeper, Machine, Method, Stored, Unreadable, Upstream,
     need_whole_scope, no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
@@ -98,6 +98,12 @@ impl Machine for NotificationMachine {
 
     fn decode(message: &Stored) -> Result<Event, Unreadable> {
         notification::decode(message.record.kind(), &message.record.body).map_err(unreadable)
+    }
+
+    fn gauges(state: &State) -> Vec<Gauge> {
+        let deferred = u64::try_from(state.deferred_count()).unwrap_or(u64::MAX);
+        let name = "mainstem.notification.requests_deferred";
+        vec![Gauge { name, value: deferred, alert: None }]
     }
 
     fn chores(state: &State) -> Vec<Chore> {

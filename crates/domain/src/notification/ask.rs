@@ -7,7 +7,8 @@ use super::event::Event;
 use super::person::{Preferences, Told, Trait};
 use super::policy::{self, Verdict};
 use super::request::{
-    CANCELLED, Class, Deferred, Item, LATE, Outcome, REPLACED, Request, Standing, Wait, Way, Words,
+    CANCELLED, Class, Deferred, Item, LATE, LATE_UNKNOWN, Outcome, REPLACED, Request, Standing,
+    Wait, Way, Words,
 };
 use super::state::{Delivery, State};
 use super::{Deed, Notification};
@@ -80,8 +81,10 @@ impl<'a> Steps<'a> {
         self.events.push(event);
     }
 
-    /// Judges a deferred request again. One that must wait on as it did says nothing.
-    fn release(&mut self, id: ItemId, deferred: &Deferred) {
+    /// Judges a deferred request again. One that must wait on as it did says nothing, nor one that has
+    /// gone out with another meanwhile.
+    fn release(&mut self, id: ItemId) {
+        let Some(deferred) = self.state.deferred(id) else { return };
         let known = (deferred.until, deferred.wait);
         let events = settle(&self.state, self.configuration, id, &deferred.request, self.at);
         if let [Event::Deferred { deferred, .. }] = &events[..]
@@ -184,30 +187,36 @@ pub(super) fn hear(
     at: At,
 ) -> Vec<Event> {
     let Heard { customer, carrier, .. } = *heard;
-    let mut steps = Steps::new(state, configuration, at);
-    if let Some(address) = heard.address {
-        let last = state.person(customer).and_then(|person| {
+    let person = state.person(customer);
+    let learned = heard.address.filter(|address| {
+        let last = person.and_then(|person| {
             person.places.iter().rfind(|place| place.channel == address.channel)
         });
-        let known = last.is_some_and(|place| {
+        !last.is_some_and(|place| {
             place.user == address.user && (carrier.is_none() || place.carrier == carrier)
-        });
-        if !known {
-            let address = address.clone();
-            steps.take(Event::AddressLearned { customer, address, carrier });
-        }
-        if let Some(event) = followed(&steps.state, address, heard) {
-            steps.take(event);
-        }
+        })
+    });
+    let follows = heard.address.filter(|_| matches!(heard.deed, Deed::Followed | Deed::Blocked));
+    let acts = matches!(heard.deed, Deed::Followed | Deed::Acted);
+    let engages =
+        acts && person.is_some_and(|person| person.pushes.iter().any(|push| push.unanswered));
+    // Nearly everything that people do is no news here.
+    if learned.is_none() && follows.is_none() && !engages {
+        return Vec::new();
     }
-    let person = state.person(customer);
-    let unanswered = person.is_some_and(|person| person.pushes.iter().any(|push| push.unanswered));
-    if unanswered && matches!(heard.deed, Deed::Followed | Deed::Acted) {
+    let mut steps = Steps::new(state, configuration, at);
+    if let Some(address) = learned.cloned() {
+        steps.take(Event::AddressLearned { customer, address, carrier });
+    }
+    if let Some(event) = follows.and_then(|address| followed(&steps.state, address, heard)) {
+        steps.take(event);
+    }
+    if engages {
         steps.take(Event::Engaged { customer });
         // The spans may be shorter now.
         for (id, deferred) in steps.state.deferred_of(customer) {
             if deferred.wait == Wait::Budget {
-                steps.release(id, &deferred);
+                steps.release(id);
             }
         }
     }
@@ -390,14 +399,12 @@ fn has_room(state: &State, configuration: &Configuration, item: &Item) -> Result
     ))
 }
 
-/// The events, and where the request stands after them.
+/// The events, the last of which is about the request, and where it stands after them.
 fn answered(state: &State, id: ItemId, events: Vec<Event>, at: At) -> Decision<Event, Answer> {
-    let mut after = state.clone();
-    for event in &events {
-        Notification::evolve(&mut after, event, at);
-    }
-    match after.delivery(id) {
-        Some(delivery) => Decision::answered(events, Answer::Delivery(delivery)),
+    let before = state.delivery(id).map(|delivery| delivery.standing);
+    let after = events.last().and_then(|event| event.standing(before.as_ref(), at));
+    match after.or(before) {
+        Some(standing) => Decision::answered(events, Answer::Delivery(Delivery { id, standing })),
         None => Decision::events(events),
     }
 }
@@ -505,11 +512,20 @@ pub(super) fn begin(
         return Ok(answered(state, id, Vec::new(), at));
     };
     let (customer, carrier) = (item.customer, item.carrier);
-    let late = item.deadline.is_some_and(|deadline| at > deadline) && item.attempts.is_empty();
-    let begun = || item.way == Way::Push || item.attempts.iter().any(|begun| begun == attempt);
+    let late = item.deadline.is_some_and(|deadline| at > deadline);
+    let begun = match item.way {
+        Way::Push => item.deadline.is_none() || !item.attempts.is_empty(),
+        Way::Reply { .. } => item.attempts.iter().any(|begun| begun == attempt),
+    };
     let event = if late {
-        Some(Event::Settled { id, customer, outcome: Outcome::expired(LATE), carrier })
-    } else if begun() {
+        // What was tried may have come, so it is not said that it did not, nor tried once more.
+        let outcome = if item.attempts.is_empty() {
+            Outcome::expired(LATE)
+        } else {
+            Outcome::failed(LATE_UNKNOWN)
+        };
+        Some(Event::Settled { id, customer, outcome, carrier })
+    } else if begun {
         None
     } else {
         Some(Event::Begun { id, customer, attempt: attempt.to_owned(), carrier })
@@ -541,8 +557,8 @@ pub(super) fn release(
 ) -> Vec<Event> {
     let mut steps = Steps::new(state, configuration, at);
     for _ in 0..at_most {
-        let Some((id, deferred)) = steps.state.due_at(at) else { break };
-        steps.release(id, &deferred);
+        let Some(id) = steps.state.due_at(at) else { break };
+        steps.release(id);
     }
     steps.events
 }

@@ -1,7 +1,9 @@
 //! What notification decides, as it stands in the ledger.
 
+use std::sync::Arc;
+
 use super::person::{Consent, Place, Preferences, Push, Told};
-use super::request::{Class, Deferred, Item, Outcome, Standing};
+use super::request::{Class, Deferred, Ended, Item, Outcome, Standing};
 use crate::custody;
 use crate::person::{Address, Carrier};
 use crate::{At, ChannelId, CustomerId, ItemId};
@@ -127,7 +129,8 @@ pub enum Event {
         /// How; never sent.
         outcome: Outcome,
     },
-    /// A sender is about to reply. A push is not written down: its retry key makes it safe.
+    /// A sender is about to reply, or for the first time to push what is not to be sent after a
+    /// deadline. Other pushes are not written down: their retry key makes them safe.
     Begun {
         /// The item.
         id: ItemId,
@@ -183,6 +186,45 @@ pub struct Portion {
 }
 
 impl Event {
+    /// Where a request stands after this, which is about it: it stood there before.
+    pub(super) fn standing(&self, before: Option<&Standing>, at: At) -> Option<Standing> {
+        match (self, before) {
+            (Self::Deferred { deferred, .. }, _) => {
+                Some(Standing::Deferred(Arc::new(deferred.clone())))
+            }
+            (Self::Queued { item, .. }, _) => Some(Standing::Queued(Arc::new(item.clone()))),
+            (Self::Restated { standing, .. }, _) => Some(standing.clone()),
+            (Self::Begun { attempt, .. }, Some(Standing::Queued(item))) => {
+                let mut item = Item::clone(item);
+                item.attempts.push(attempt.clone());
+                Some(Standing::Queued(Arc::new(item)))
+            }
+            (Self::Settled { outcome, .. }, Some(Standing::Queued(item))) => {
+                Some(Standing::Ended(Ended {
+                    customer: item.customer,
+                    carrier: item.carrier,
+                    class: item.class,
+                    channel: Some(item.address.channel.clone()),
+                    asked_at: item.asked_at,
+                    ended_at: at,
+                    outcome: outcome.clone(),
+                }))
+            }
+            (Self::Ended { customer, carrier, class, channel, asked_at, outcome, .. }, _) => {
+                Some(Standing::Ended(Ended {
+                    customer: *customer,
+                    carrier: *carrier,
+                    class: *class,
+                    channel: channel.clone(),
+                    asked_at: *asked_at,
+                    ended_at: at,
+                    outcome: outcome.clone(),
+                }))
+            }
+            _ => None,
+        }
+    }
+
     /// What it hangs on.
     #[must_use]
     pub fn carrier(&self) -> Option<Carrier> {

@@ -45,9 +45,9 @@ pub use event::{Event, Portion};
 pub use person::{Consent, Person, Place, Preferences, Push, Told, Trait};
 pub use policy::Verdict;
 pub use request::{
-    BLOCKED, CANCELLED, Class, Deferred, Ended, Item, LATE, NO_ADDRESS, NO_CONSENT, NO_TEMPLATE,
-    OVER_BUDGET, Outcome, QUIET_TOO_LONG, REPLACED, Reason, Request, SHADOW, Standing, Wait, Way,
-    Words,
+    BLOCKED, CANCELLED, Class, Deferred, Ended, Item, LATE, LATE_UNKNOWN, NO_ADDRESS, NO_CONSENT,
+    NO_TEMPLATE, OVER_BUDGET, Outcome, QUIET_TOO_LONG, REPLACED, Reason, Request, SHADOW, Standing,
+    Wait, Way, Words,
 };
 pub use state::{Delivery, ITEM_ERASED, SETTLED_FOR, State};
 

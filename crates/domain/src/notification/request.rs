@@ -115,7 +115,8 @@ pub struct Item {
     pub deadline: Option<At>,
     /// Other requests that go out with it and end as it does: a digest.
     pub joined: Vec<ItemId>,
-    /// The attempts to reply that senders began, oldest first.
+    /// The attempts that senders began, oldest first: all of a reply, and of a push that has a
+    /// deadline the first.
     pub attempts: Vec<String>,
 }
 
@@ -170,6 +171,8 @@ pub const BLOCKED: &str = "blocked by the person";
 pub const NO_CONSENT: &str = "no consent to marketing";
 /// Its deadline was over.
 pub const LATE: &str = "its deadline was over";
+/// Its deadline was over, and nobody knows whether an earlier attempt got through.
+pub const LATE_UNKNOWN: &str = "its deadline was over and an attempt was not answered";
 /// Its deadline comes before the end of quiet hours.
 pub const QUIET_TOO_LONG: &str = "quiet hours last longer than its deadline";
 /// The budget of the person is spent.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Portion};
 use super::person::{Consent, Person, Place, Push};
-use super::request::{Class, Deferred, Ended, Item, Outcome, Standing, Way};
+use super::request::{Class, Deferred, Item, Outcome, Standing, Way};
 use crate::custody::{self, Custody, Owner, Partings};
 use crate::person::Carrier;
 use crate::{At, ChannelId, CustomerId, ItemId, Refusal, RefusalCode};
@@ -77,7 +77,7 @@ impl State {
 
     /// Requests that wait for quiet hours to end or for the budget.
     #[must_use]
-    pub fn deferred(&self) -> usize {
+    pub fn deferred_count(&self) -> usize {
         self.due.len()
     }
 
@@ -99,24 +99,20 @@ impl State {
         self.people.get(&self.current(customer)).map(Arc::as_ref)
     }
 
-    /// How many people something is known of.
-    #[must_use]
-    pub fn people(&self) -> usize {
-        self.people.len()
-    }
-
     pub(super) fn next_due(&self) -> Option<At> {
         self.due.get_min().map(|(at, _, _)| *at)
     }
 
     /// The deferred request that is looked at next, if its time has come.
-    pub(super) fn due_at(&self, at: At) -> Option<(ItemId, Arc<Deferred>)> {
+    pub(super) fn due_at(&self, at: At) -> Option<ItemId> {
         let (until, _, id) = self.due.get_min()?;
-        if *until > at {
-            return None;
-        }
-        match self.deliveries.get(id)? {
-            Standing::Deferred(deferred) => Some((*id, Arc::clone(deferred))),
+        (*until <= at).then_some(*id)
+    }
+
+    /// A request that waits.
+    pub(super) fn deferred(&self, id: ItemId) -> Option<Arc<Deferred>> {
+        match self.deliveries.get(&id)? {
+            Standing::Deferred(deferred) => Some(Arc::clone(deferred)),
             Standing::Queued(_) | Standing::Ended(_) => None,
         }
     }
@@ -346,17 +342,8 @@ impl State {
         self.put(id, Standing::Queued(item));
     }
 
-    fn settle(&mut self, id: ItemId, outcome: &Outcome, at: At) {
+    fn settle(&mut self, id: ItemId, outcome: &Outcome, ended: Standing) {
         let Some(Standing::Queued(item)) = self.deliveries.get(&id).cloned() else { return };
-        let ended = Standing::Ended(Ended {
-            customer: item.customer,
-            carrier: item.carrier,
-            class: item.class,
-            channel: Some(item.address.channel.clone()),
-            asked_at: item.asked_at,
-            ended_at: at,
-            outcome: outcome.clone(),
-        });
         // Nobody was disturbed by what was never tried. Of what failed nobody knows for sure.
         let untried = matches!(outcome, Outcome::Expired { .. } | Outcome::Suppressed { .. });
         if item.class == Class::Marketing && untried {
@@ -413,37 +400,25 @@ impl State {
                     person.parted = !last;
                 });
             }
-            Event::Deferred { id, deferred } => {
-                self.put(*id, Standing::Deferred(Arc::new(deferred.clone())));
-            }
             Event::Released { id, .. } => {
                 self.take(*id);
             }
             Event::Queued { id, item } => self.queue(*id, item, at),
-            Event::Ended { id, customer, carrier, class, channel, asked_at, outcome } => {
-                let ended = Ended {
-                    customer: *customer,
-                    carrier: *carrier,
-                    class: *class,
-                    channel: channel.clone(),
-                    asked_at: *asked_at,
-                    ended_at: at,
-                    outcome: outcome.clone(),
-                };
-                self.put(*id, Standing::Ended(ended));
-                self.expire(at);
-            }
-            Event::Restated { id, standing } => {
-                self.put(*id, standing.clone());
-                self.expire(at);
-            }
-            Event::Begun { id, attempt, .. } => {
-                if let Some(Standing::Queued(item)) = self.deliveries.get_mut(id) {
-                    Arc::make_mut(item).attempts.push(attempt.clone());
+            Event::Deferred { id, .. } | Event::Begun { id, .. } => {
+                if let Some(standing) = event.standing(self.deliveries.get(id), at) {
+                    self.put(*id, standing);
                 }
             }
+            Event::Ended { id, .. } | Event::Restated { id, .. } => {
+                if let Some(standing) = event.standing(None, at) {
+                    self.put(*id, standing);
+                }
+                self.expire(at);
+            }
             Event::Settled { id, outcome, .. } => {
-                self.settle(*id, outcome, at);
+                if let Some(ended) = event.standing(self.deliveries.get(id), at) {
+                    self.settle(*id, outcome, ended);
+                }
                 self.expire(at);
             }
             Event::ItemsVoided { items } => {

@@ -137,7 +137,7 @@ fn what_waits_and_what_is_counted_is_divided() {
     bench.run(&Op::Wait { hours: 24 });
     bench.custodian();
     bench.check().unwrap();
-    assert_eq!(bench.world.state.deferred(), 0);
+    assert_eq!(bench.world.state.deferred_count(), 0);
 }
 
 /// After the custodian nothing is left of what belongs to others, and the rest of the log says the

@@ -37,7 +37,7 @@ fn check(world: &World) -> Checked {
     let deferred = world.model.asks.iter().filter(waits).count();
     let over = |ask: &&Ask| matches!(ask.stand, Stand::Ended(..));
     let ended = world.model.asks.iter().filter(over).count();
-    prop_assert_eq!(world.state.deferred(), deferred);
+    prop_assert_eq!(world.state.deferred_count(), deferred);
     prop_assert_eq!(world.tally.asked(), world.model.asks.len());
     prop_assert_eq!(world.tally.ended().iter().sum::<usize>(), ended);
     prop_assert_eq!(world.state.waiting(), world.tally.asked() - ended);

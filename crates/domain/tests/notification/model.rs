@@ -447,10 +447,14 @@ impl Model {
     /// Writes an attempt to reply down, unless it is known.
     pub(crate) fn begin(&mut self, id: ItemId, attempt: &str) {
         for ask in self.asks.iter_mut().filter(|ask| ask.id == id) {
-            if let Stand::Queued(item, _) = &mut ask.stand
-                && item.way != Way::Push
-                && !item.attempts.iter().any(|known| known == attempt)
-            {
+            let Stand::Queued(item, _) = &mut ask.stand else { continue };
+            let known = item.attempts.iter().any(|known| known == attempt);
+            let told = match item.way {
+                Way::Reply { .. } => !known,
+                // Once it is known that it was tried, the rest is its retry key's business.
+                Way::Push => item.deadline.is_some() && item.attempts.is_empty(),
+            };
+            if told {
                 item.attempts.push(attempt.to_owned());
             }
         }

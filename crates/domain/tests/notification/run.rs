@@ -299,10 +299,13 @@ impl World {
         let late = |at: At| at < self.at;
         let stand = self.model.find(id).map(|ask| ask.stand.clone());
         match stand {
-            Some(Stand::Queued(item, _))
-                if item.deadline.is_some_and(late) && item.attempts.is_empty() =>
-            {
-                let outcome = Outcome::Expired { reason: "its deadline was over".into() };
+            Some(Stand::Queued(item, _)) if item.deadline.is_some_and(late) => {
+                let outcome = if item.attempts.is_empty() {
+                    Outcome::Expired { reason: "its deadline was over".into() }
+                } else {
+                    let reason = "its deadline was over and an attempt was not answered";
+                    Outcome::Failed { reason: reason.into() }
+                };
                 prop_assert!(settles(&decision.events, id, &outcome), "{:?}", decision);
                 self.model.settle(id, &outcome, self.at);
             }

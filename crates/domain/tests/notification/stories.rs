@@ -343,6 +343,24 @@ fn a_digest_joins_what_waited() {
     }
 }
 
+/// Two messages found no answer, so all that waits waits for twice as long; then the person writes, and
+/// what waited goes out together, each of it once.
+#[test]
+fn what_an_answer_sets_free_goes_out_once() {
+    let digest = send(Send { digest: true, minutes: Some(20 * 24 * 60), ..sends(0) });
+    let mut world = world_of(taipei("01T10:00"), &[followed(0, AURORA), campaign(0)]);
+    pass(&mut world, taipei("02T10:00"));
+    run(&mut world, &[campaign(0), digest.clone(), digest]);
+    pass(&mut world, taipei("03T12:00"));
+    for pick in [2, 3] {
+        assert_eq!(waits(&world, pick).1, Wait::Budget);
+    }
+    run(&mut world, &[seen(0, AURORA, Deed::Acted)]);
+    let call = item(&world, 2);
+    assert_eq!((call.messages.len(), call.joined.len()), (2, 1));
+    assert_eq!(item(&world, 3), call, "they are one call");
+}
+
 #[test]
 fn the_newest_news_of_a_case_is_told_in_the_morning_and_no_other() {
     let mut world = world_of(taipei("04T23:00"), &[followed(0, AURORA), news(0, AURORA, 1)]);
@@ -384,13 +402,27 @@ fn a_deadline_is_the_last_moment_and_not_the_one_after() {
     assert_eq!(waits(&world, 0).0, taipei("05T09:00"));
     assert_eq!(reason(&world, 1), "quiet hours last longer than its deadline");
     pass(&mut world, taipei("05T09:00"));
-    let begin = Op::Begin { pick: 0, attempt: 0 };
-    run(&mut world, std::slice::from_ref(&begin));
     item(&world, 0);
     // A sender that was away finds that it is too late, and there is room again.
+    let begin = Op::Begin { pick: 0, attempt: 0 };
     run(&mut world, &[Op::Pass(Step::Millis(1)), begin, campaign(0)]);
     assert_eq!(reason(&world, 0), "its deadline was over");
     assert_eq!(item(&world, 2).class, Class::Marketing);
+}
+
+/// A sender began at the last moment, and LINE's answer was lost: the message may have come, so it is
+/// neither sent late nor given back to the budget.
+#[test]
+fn what_was_tried_before_its_deadline_is_not_said_to_have_expired() {
+    let until = send(Send { minutes: Some(10), ..sends(0) });
+    let mut world = world_of(taipei("05T10:00"), &[followed(0, AURORA), until]);
+    let begin = |attempt| Op::Begin { pick: 0, attempt };
+    let last = Op::Pass(Step::Millis(10 * 60_000));
+    run(&mut world, &[last, begin(0), begin(1), Op::Pass(Step::Millis(1))]);
+    assert_eq!(item(&world, 0).attempts, ["a0"]);
+    run(&mut world, &[begin(2), campaign(0)]);
+    assert_eq!(reason(&world, 0), "its deadline was over and an attempt was not answered");
+    assert_eq!(reason(&world, 1), "over the person's budget");
 }
 
 #[test]
