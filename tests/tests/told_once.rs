@@ -86,6 +86,7 @@ impl Stand {
         std::fs::write(&accounts, credentials).unwrap();
         let accounts = accounts.display().to_string();
         let mut settings = vec![
+            ("MAINSTEM__TELEMETRY__LOG_FILTER", "trace".to_owned()),
             ("MAINSTEM__INGRESS__CHANNELS_FILE", accounts.clone()),
             ("MAINSTEM__SENDER__CHANNELS_FILE", accounts),
         ];
@@ -160,8 +161,8 @@ impl Stand {
         (sent["delivery"]["item"].as_str().unwrap().parse().unwrap(), text)
     }
 
-    /// What people are told, who they are and what opens accounts stands in no log, also not in those of
-    /// processes that were killed.
+    /// What people are told, who they are and what opens accounts stands in no log of any level, also not
+    /// in those of processes that were killed.
     fn assert_nothing_personal_is_logged(&self) {
         let files = std::fs::read_dir(self.deployment.folder()).unwrap();
         let logs = files.map(|file| file.unwrap().path());

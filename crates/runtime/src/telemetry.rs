@@ -66,8 +66,14 @@ impl Telemetry {
         let logs = exporters
             .as_ref()
             .map(|exporters| OpenTelemetryTracingBridge::new(&exporters.logs).with_filter(ours()));
+        // Below info, libraries write whole messages and requests, with whom they are about and what opens
+        // accounts. No filter that somebody sets in a hurry lets those through.
+        let impersonal = filter_fn(|metadata| {
+            metadata.target().starts_with(SCOPE) || *metadata.level() <= tracing::Level::INFO
+        });
         tracing_subscriber::registry()
             .with(filter)
+            .with(impersonal)
             .with(lines)
             .with(traces)
             .with(logs)
