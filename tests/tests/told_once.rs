@@ -77,7 +77,7 @@ impl Stand {
             writeln!(
                 text,
                 "[channels.{id}]\nprovider = \"p1\"\ndestination = \"U{:032x}\"\n\
-                 secret = \"secret-of-{id}\"\naccess_token = \"access-to-{id}\"\n",
+                 channel_id = \"{id}\"\nsecret = \"secret-of-{id}\"\n",
                 id.len() + text.len(),
             )
             .unwrap();

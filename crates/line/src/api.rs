@@ -8,6 +8,12 @@ use serde_json::value::RawValue;
 pub const REPLY_PATH: &str = "/v2/bot/message/reply";
 /// Writes to one user: counted in the monthly quota.
 pub const PUSH_PATH: &str = "/v2/bot/message/push";
+/// Under this, a user's id: how the user shows.
+pub const PROFILE_PATH: &str = "/v2/bot/profile/";
+/// How many messages the account may push in a month.
+pub const QUOTA_PATH: &str = "/v2/bot/message/quota";
+/// How many of them are used up.
+pub const CONSUMPTION_PATH: &str = "/v2/bot/message/quota/consumption";
 /// Makes a push idempotent for 24 h: a UUID. A reply must not carry it.
 pub const RETRY_KEY_HEADER: &str = "x-line-retry-key";
 /// With 409: the request that LINE accepted under the same retry key.
@@ -19,6 +25,11 @@ pub const INVALID_REPLY_TOKEN: &str = "Invalid reply token";
 pub const MONTHLY_LIMIT: &str = "You have reached your monthly limit.";
 /// The text of the 429 that passes.
 pub const RATE_LIMIT: &str = "The API rate limit has been exceeded. Try again later.";
+
+/// The content of a message that is no text; on LINE's host for data.
+pub fn content_path(message: &str) -> String {
+    format!("/v2/bot/message/{message}/content")
+}
 
 /// The body of a reply.
 #[derive(Debug, Serialize)]

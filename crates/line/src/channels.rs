@@ -22,15 +22,17 @@ pub struct Channel {
     pub provider: String,
     /// The account's own user id, which stands in each of its webhooks.
     pub destination: String,
-    /// LINE's own number of the channel, which asks for access tokens together with the secret.
+    /// LINE's own number of the channel. With it and the secret, access tokens are asked for as they
+    /// are needed.
     pub channel_id: Option<String>,
     /// Signs the webhooks.
     pub secret: SecretString,
     /// The secret before it was reissued. LINE kills the old one at once, but a webhook signed
     /// before that can still be under way.
     pub previous_secret: Option<SecretString>,
-    /// The right to call LINE's API for this account.
-    pub access_token: SecretString,
+    /// The right to call LINE's API for this account, where tokens are not asked for: one that lives
+    /// long.
+    pub access_token: Option<SecretString>,
 }
 
 impl Channel {
@@ -148,9 +150,22 @@ impl Channels {
             if secrets.into_iter().flatten().any(|secret| secret.expose_secret().is_empty()) {
                 return refuse("secret", "must not be empty; anybody could sign with that");
             }
-            let token = channel.access_token.expose_secret();
-            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return refuse("access_token", "must be printable ASCII without blanks");
+            let graphic =
+                |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if !channel.channel_id.as_deref().is_none_or(graphic) {
+                return refuse("channel_id", "must be LINE's number of the channel");
+            }
+            match &channel.access_token {
+                Some(token) if !graphic(token.expose_secret()) => {
+                    return refuse("access_token", "must be printable ASCII without blanks");
+                }
+                None if channel.channel_id.is_none() => {
+                    return refuse(
+                        "channel_id",
+                        "must be there, so that access tokens can be asked for; or else access_token",
+                    );
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -255,6 +270,15 @@ mapping = "shop.yaml"
         assert!(error(&FILE.replace("\"p1\"", "\"p:1\"")).contains("line-07: provider must be"));
         assert!(error(&FILE.replace("\"old\"", "\"\"")).contains("secret must not be empty"));
         assert!(error(&FILE.replace("\"token\"", "\"a b\"")).contains("access_token must be"));
+        assert!(
+            error(&FILE.replace("access_token = \"token\"", ""))
+                .contains("channel_id must be there")
+        );
+        let number = FILE.replace("access_token = \"token\"", "channel_id = \"1654321\"");
+        assert!(Channels::parse(&number).is_ok());
+        assert!(
+            error(&number.replace("1654321", "165 4321")).contains("channel_id must be LINE's")
+        );
         assert!(
             error(&FILE.replace("whsec_b2xk", "")).contains("shop-1: secret must not be empty")
         );

@@ -3,6 +3,7 @@ use std::time::Duration;
 use mainstem_domain::notification::Outcome;
 use mainstem_domain::{ItemId, derive_uuid};
 use mainstem_line::api::Answer;
+use mainstem_line_client::Heard;
 
 /// By which call an item goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,17 +12,6 @@ pub enum Way {
     Reply,
     /// On the account's own, with a retry key.
     Push,
-}
-
-/// What came of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// LINE answered.
-    Answer(Answer),
-    /// No connection, so LINE cannot have got it.
-    NotSent,
-    /// It may have reached LINE; no answer came.
-    Nothing,
 }
 
 /// What to do now.
@@ -40,7 +30,9 @@ pub enum Next {
 pub enum Pause {
     /// It may pass soon: longer with each attempt.
     Short,
-    /// It passes when somebody acts or the month turns.
+    /// It passes when the month turns, or somebody buys more.
+    Quota,
+    /// It passes when somebody acts.
     Long,
 }
 
@@ -60,9 +52,8 @@ pub fn decide(way: Way, first: bool, heard: Heard) -> Next {
         (Answer::InvalidReplyToken | Answer::Retry, Way::Reply) => failed("reply unknown"),
         (Answer::InvalidReplyToken, Way::Push) => failed("LINE: Invalid reply token"),
         (Answer::Refused { message }, _) => failed(&format!("LINE: {message}")),
-        (Answer::Unauthorized { .. }, _) | (Answer::MonthlyLimit, Way::Push) => {
-            Next::GiveBack(Pause::Long)
-        }
+        (Answer::Unauthorized { .. }, _) => Next::GiveBack(Pause::Long),
+        (Answer::MonthlyLimit, Way::Push) => Next::GiveBack(Pause::Quota),
         // Replies are not counted by the month, so one that meets that limit may pass soon.
         (Answer::RateLimited, _)
         | (Answer::MonthlyLimit, Way::Reply)
@@ -75,7 +66,7 @@ fn failed(reason: &str) -> Next {
 }
 
 impl Pause {
-    /// Between half and one and a half times 1 s, 2 s, 4 s … 5 min, or 15 min. Which of it follows
+    /// Between half and one and a half times 1 s, 2 s, 4 s … 5 min, or 5 or 15 min. Which of it follows
     /// from the item, so that items that failed together do not come back together.
     pub fn length(self, item: ItemId, attempt: u64) -> Duration {
         let middle = match self {
@@ -83,6 +74,7 @@ impl Pause {
                 let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(9);
                 (Duration::from_secs(1) * 2_u32.pow(doublings)).min(Duration::from_mins(5))
             }
+            Self::Quota => Duration::from_mins(5),
             Self::Long => Duration::from_mins(15),
         };
         let [.., high, low] = derive_uuid(&format!("{item} {attempt}")).into_bytes();
@@ -123,7 +115,12 @@ mod tests {
                 long.clone(),
             ),
             (Heard::Answer(Answer::RateLimited), short.clone(), short.clone(), short.clone()),
-            (Heard::Answer(Answer::MonthlyLimit), short.clone(), short.clone(), long),
+            (
+                Heard::Answer(Answer::MonthlyLimit),
+                short.clone(),
+                short.clone(),
+                Next::GiveBack(Pause::Quota),
+            ),
             (Heard::Answer(Answer::Retry), unknown(), unknown(), short.clone()),
             (Heard::Nothing, unknown(), unknown(), short.clone()),
             (Heard::NotSent, short.clone(), short.clone(), short),

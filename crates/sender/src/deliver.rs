@@ -7,16 +7,17 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use mainstem_bus::TraceContext;
 use mainstem_domain::notification::{
-    Delivery, ITEM_ERASED, Item, Outcome, Standing, Way as ItemWay,
+    Class, Delivery, ITEM_ERASED, Item, Outcome, Standing, Way as ItemWay,
 };
 use mainstem_domain::{ChannelId, ItemId, Refusal, RefusalCode, derive_uuid};
 use mainstem_line::api::Answer;
+use mainstem_line_client::{Account, Heard};
 use mainstem_proto::wire::notification as wire;
 use tokio::time::Sleep;
 
 use crate::Sender;
-use crate::decide::{Heard, Next, Pause, Way, decide};
-use crate::line_api::Sending;
+use crate::call::Sending;
+use crate::decide::{Next, Pause, Way, decide};
 
 /// Half of what the broker waits before it hands an item out again; two calls fit in the rest.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
@@ -82,7 +83,7 @@ pub(crate) enum Health {
     Well,
     /// LINE failed, or was not reached, or had too much to do.
     Ill,
-    /// It can send nothing: the month's quota is used up, or LINE does not take our token.
+    /// It can send nothing: LINE does not let it in.
     Stopped,
 }
 
@@ -99,6 +100,10 @@ impl Sender {
         if let Some(outcome) = self.memory.outcome(work.item) {
             return (self.record(work, outcome, &trace).await, Health::Untried);
         }
+        if !self.may_go(work, &item).await {
+            let fate = Fate::RetryAfter(Pause::Quota.length(work.item, work.attempt));
+            return (self.count(work, "waits_for_quota", fate), Health::Untried);
+        }
         let attempt = self.attempts.next();
         if let Err(fate) = self.begin(work, &attempt, &trace).await {
             return (fate, Health::Untried);
@@ -110,10 +115,30 @@ impl Sender {
                 let fate = Fate::RetryAfter(pause.length(work.item, work.attempt));
                 let health = match pause {
                     Pause::Short => Health::Ill,
+                    // Replies go on.
+                    Pause::Quota => Health::Well,
                     Pause::Long => Health::Stopped,
                 };
                 (self.count(work, "given_back", fate), health)
             }
+        }
+    }
+
+    /// Whether the month's quota has room for it, if it needs any. What is over is not kept waiting.
+    async fn may_go(&self, work: &Work, item: &Item) -> bool {
+        let now = (self.now)();
+        let over = item.deadline.is_some_and(|deadline| deadline <= now)
+            || now.since(item.asked_at) > GIVE_UP_AFTER;
+        match (&item.way, self.line.account(&work.channel)) {
+            (ItemWay::Push, Some(account)) if !over => self.may_push(account, item.class).await,
+            _ => true,
+        }
+    }
+
+    async fn may_push(&self, account: Account<'_>, class: Class) -> bool {
+        match self.allowances.get(account.channel()) {
+            Some(allowance) => allowance.takes(account, class, (self.now)(), &self.metrics).await,
+            None => true,
         }
     }
 
@@ -152,28 +177,38 @@ impl Sender {
         trace: TraceContext,
     ) -> Result<Outcome, Pause> {
         if (self.now)().since(item.asked_at) > GIVE_UP_AFTER {
-            return Ok(Outcome::Failed { reason: "not sent within 23 h".into() });
+            let reason = "not sent within 23 h".into();
+            return Ok(match item.class {
+                Class::Marketing => Outcome::Expired { reason },
+                Class::Reply | Class::Service | Class::Transactional => Outcome::Failed { reason },
+            });
         }
-        let Some(channel) = self.channels.get(&work.channel) else {
+        let Some(account) = self.line.account(&work.channel) else {
             tracing::error!(channel = %work.channel, item = %work.item, "the channels file lacks this channel");
             return Err(Pause::Long);
         };
-        let messages = &item.messages;
-        let (access_token, parent) = (&channel.access_token, work.trace);
-        let sending = Sending { access_token, trace, parent, messages };
+        let sending = Sending { account, trace, parent: work.trace, messages: &item.messages };
         let user = &item.address.user;
         let push = async || {
-            let retry_key = derive_uuid(work.item.as_str());
-            self.line.push(user, retry_key, &sending).await
+            let heard = sending.push(user, derive_uuid(work.item.as_str())).await;
+            if heard == Heard::Answer(Answer::MonthlyLimit)
+                && let Some(allowance) = self.allowances.get(&work.channel)
+            {
+                allowance.used_up((self.now)()).await;
+            }
+            self.next(work, Way::Push, true, heard)
         };
         let next = match &item.way {
-            ItemWay::Push => self.next(work, Way::Push, true, push().await),
+            ItemWay::Push => push().await,
             ItemWay::Reply { token } => {
-                let heard = self.line.reply(token, &sending).await;
+                let heard = sending.reply(token).await;
                 let dead = heard == Heard::Answer(Answer::InvalidReplyToken);
                 let first = !dead || self.nobody_replied(work, attempt, &trace).await?;
                 match self.next(work, Way::Reply, first, heard) {
-                    Next::PushInstead => self.next(work, Way::Push, true, push().await),
+                    Next::PushInstead if !self.may_push(account, item.class).await => {
+                        Next::GiveBack(Pause::Quota)
+                    }
+                    Next::PushInstead => push().await,
                     next @ (Next::Record(_) | Next::GiveBack(_)) => next,
                 }
             }

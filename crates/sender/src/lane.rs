@@ -8,7 +8,8 @@
 //! |---|---|
 //! | answers | goes on |
 //! | fails some times in a row | rests, then tries one item; each failure doubles the rest, to a minute |
-//! | says that the month's quota is used up, or does not take our token | rests until the quota shows room |
+//! | does not let the account in | rests for a minute, then tries one item |
+//! | says that the month's quota is used up | goes on with replies; what would be pushed is given back (see [`crate::allowance`]) |
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

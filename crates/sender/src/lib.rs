@@ -9,8 +9,9 @@
 //! | 2xx, 409 | sent | sent |
 //! | `Invalid reply token` | first attempt: push; later: failed, reply unknown | failed |
 //! | another 4xx | failed, with LINE's message | failed, with LINE's message |
-//! | 401, 403: our access token | given back for long | given back for long |
-//! | 429 | given back | given back; monthly limit: for long |
+//! | 401, 403, after a new access token | given back for long | given back for long |
+//! | 429: too many calls | given back | given back |
+//! | 429: monthly limit | given back | given back until the quota shows room |
 //! | 5xx, time-out, reset | failed, reply unknown: never pushed by itself | given back, same retry key |
 //! | nothing was sent | given back | given back |
 //!
@@ -24,11 +25,12 @@
 //! Invariant: no item is taken off before its outcome is recorded, and no log, metric or reason
 //! shows a text, a user id or a token.
 
+mod allowance;
+mod call;
 mod decide;
 mod deliver;
 mod health;
 mod lane;
-mod line_api;
 mod memory;
 mod metrics;
 mod notification;
@@ -37,19 +39,22 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use mainstem_bus::nats::ServiceClient;
-use mainstem_domain::At;
+use mainstem_domain::{At, ChannelId};
 use mainstem_line::Channels;
+use mainstem_line_client::{LineClient, Urls};
 
-pub use decide::{Heard, Next, Pause, Way, decide};
+pub use decide::{Next, Pause, Way, decide};
+pub use mainstem_line_client::Heard;
 pub use start::start;
 
-use crate::line_api::LineApi;
+use crate::allowance::Allowance;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notification::Notification;
@@ -80,7 +85,8 @@ impl Default for Limits {
 pub struct Sender {
     channels: Channels,
     notification: Notification,
-    line: LineApi,
+    line: LineClient,
+    allowances: BTreeMap<ChannelId, Allowance>,
     now: Arc<dyn Fn() -> At + Send + Sync>,
     limits: Limits,
     memory: Memory,
@@ -128,10 +134,24 @@ impl Sender {
         now: Arc<dyn Fn() -> At + Send + Sync>,
         limits: Limits,
     ) -> anyhow::Result<Self> {
-        let line = LineApi::new(line_api_url, limits.call_within)
+        // The sender asks for no content.
+        let urls = Urls { api: line_api_url.to_owned(), data: line_api_url.to_owned() };
+        let line = LineClient::new(&channels, &urls, limits.call_within, now.clone())
             .context("cannot build the client for LINE's API")?;
+        let allowances = channels.iter().map(|(id, _)| (id.clone(), Allowance::default()));
+        let allowances = allowances.collect();
         let (memory, metrics) = (Memory::default(), Metrics::new());
         let attempts = Attempts { process, begun: AtomicU64::new(0) };
-        Ok(Self { channels, notification, line, now, limits, memory, attempts, metrics })
+        Ok(Self {
+            channels,
+            notification,
+            line,
+            allowances,
+            now,
+            limits,
+            memory,
+            attempts,
+            metrics,
+        })
     }
 }

@@ -1,5 +1,5 @@
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Counter;
+use opentelemetry::metrics::{Counter, Gauge};
 
 use crate::decide::Way;
 
@@ -7,6 +7,8 @@ use crate::decide::Way;
 pub(crate) struct Metrics {
     items: Counter<u64>,
     calls: Counter<u64>,
+    quota: Gauge<u64>,
+    quota_left: Gauge<u64>,
 }
 
 impl Metrics {
@@ -20,7 +22,15 @@ impl Metrics {
             .u64_counter("mainstem.sender.calls")
             .with_description("calls to LINE, by channel, way and answer")
             .build();
-        Self { items, calls }
+        let quota = meter
+            .u64_gauge("mainstem.sender.quota")
+            .with_description("pushes that an account may make in a month, by channel")
+            .build();
+        let quota_left = meter
+            .u64_gauge("mainstem.sender.quota_left")
+            .with_description("pushes that are left of them, as LINE says, by channel")
+            .build();
+        Self { items, calls, quota, quota_left }
     }
 
     /// `outcome` is `sent`, `failed`, `settled_before`, `given_back`, `rejected`, `erased` or
@@ -42,5 +52,11 @@ impl Metrics {
             KeyValue::new("answer", answer),
         ];
         self.calls.add(1, &labels);
+    }
+
+    pub(crate) fn quota(&self, channel: &str, limit: u64, left: u64) {
+        let labels = [KeyValue::new("channel", channel.to_owned())];
+        self.quota.record(limit, &labels);
+        self.quota_left.record(left, &labels);
     }
 }

@@ -1,6 +1,7 @@
 //! Whole items against a LINE that answers by a script, and a notification that is a list.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ impl Book {
 #[derive(Default)]
 struct Line {
     script: Mutex<VecDeque<(u16, &'static str)>>,
+    /// Limit and consumption; without them, no limit.
+    quota: Mutex<Option<(u64, u64)>>,
     calls: Mutex<Vec<(String, HeaderMap, Bytes)>>,
 }
 
@@ -96,6 +99,20 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, String) {
+    let quota = *line.quota.lock().unwrap();
+    let answer = match (uri.path(), quota) {
+        (api::QUOTA_PATH, None) => Some(r#"{"type":"none"}"#.to_owned()),
+        (api::QUOTA_PATH, Some((limit, _))) => {
+            Some(format!(r#"{{"type":"limited","value":{limit}}}"#))
+        }
+        (api::CONSUMPTION_PATH, quota) => {
+            Some(format!(r#"{{"totalUsage":{}}}"#, quota.unwrap_or_default().1))
+        }
+        _ => None,
+    };
+    if let Some(answer) = answer {
+        return (StatusCode::OK, answer);
+    }
     line.calls.lock().unwrap().push((uri.path().to_owned(), headers, body));
     let next = line.script.lock().unwrap().pop_front();
     let (status, message) = next.unwrap_or((200, ""));
@@ -107,6 +124,7 @@ async fn answer(
 
 struct Bench {
     sender: Sender,
+    now: Arc<AtomicI64>,
     line: Arc<Line>,
     book: Book,
     _stop: tokio_util::sync::DropGuard,
@@ -137,10 +155,12 @@ impl Bench {
         let notification = Notification::Memory(book.clone());
         let limits = Limits { call_within: Duration::from_millis(300), ..Limits::default() };
         let channels = Channels::parse(CHANNELS).unwrap();
+        let now = Arc::new(AtomicI64::new(NOW.as_millis()));
+        let clock = now.clone();
+        let clock = Arc::new(move || At::from_millis(clock.load(Ordering::SeqCst)));
         let sender =
-            Sender::with("sender".into(), channels, notification, base, Arc::new(|| NOW), limits)
-                .unwrap();
-        Self { sender, line, book, _stop: stop.drop_guard() }
+            Sender::with("sender".into(), channels, notification, base, clock, limits).unwrap();
+        Self { sender, now, line, book, _stop: stop.drop_guard() }
     }
 
     async fn handle(&self, way: Way, attempt: u64) -> Fate {
@@ -393,4 +413,62 @@ async fn what_is_held_for_too_long_is_left_to_the_next_sender() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(bench.sender.handle(&mut late).await.0, Fate::Leave);
     assert!(bench.paths().is_empty());
+}
+
+/// An item of that class that is pushed, and has not been before.
+async fn push_of(bench: &Bench, class: Class) -> Fate {
+    *bench.book.0.lock().unwrap() = Page::default();
+    let item = Item { class, ..item(Way::Push) };
+    bench.sender.handle(&mut work(&delivery(item), 1)).await.0
+}
+
+#[tokio::test]
+async fn marketing_leaves_a_tenth_of_the_month_to_what_people_wait_for() {
+    let bench = Bench::new(&[]).await;
+    *bench.line.quota.lock().unwrap() = Some((20, 17));
+    assert_eq!(push_of(&bench, Class::Marketing).await, Fate::Done);
+    assert!(given_back(&push_of(&bench, Class::Marketing).await), "two are left of twenty");
+    assert_eq!(push_of(&bench, Class::Service).await, Fate::Done);
+    assert_eq!(push_of(&bench, Class::Transactional).await, Fate::Done);
+    assert!(given_back(&push_of(&bench, Class::Service).await), "nothing is left");
+    assert_eq!(bench.handle(reply(), 1).await, Fate::Done, "a reply costs nothing");
+    let (push, reply) = (api::PUSH_PATH, api::REPLY_PATH);
+    assert_eq!(bench.paths(), [push, push, push, reply]);
+    // The month turns.
+    *bench.line.quota.lock().unwrap() = Some((20, 0));
+    assert!(given_back(&push_of(&bench, Class::Service).await), "it was asked a moment ago");
+    bench.now.fetch_add(60_000, Ordering::SeqCst);
+    assert_eq!(push_of(&bench, Class::Marketing).await, Fate::Done);
+}
+
+#[tokio::test]
+async fn an_account_at_its_monthly_limit_still_replies() {
+    let bench = Bench::new(&[(429, api::MONTHLY_LIMIT)]).await;
+    assert!(given_back(&push_of(&bench, Class::Service).await));
+    assert!(given_back(&push_of(&bench, Class::Service).await));
+    assert_eq!(bench.paths(), [api::PUSH_PATH], "it is not tried again until the quota shows room");
+    assert_eq!(bench.handle(reply(), 1).await, Fate::Done);
+    // A reply whose token is dead would be pushed.
+    *bench.book.0.lock().unwrap() = Page::default();
+    bench.line.script.lock().unwrap().push_back((400, api::INVALID_REPLY_TOKEN));
+    assert!(given_back(&bench.handle(reply(), 1).await));
+    assert_eq!(bench.paths(), [api::PUSH_PATH, api::REPLY_PATH, api::REPLY_PATH]);
+    bench.now.fetch_add(60_000, Ordering::SeqCst);
+    assert_eq!(push_of(&bench, Class::Service).await, Fate::Done);
+}
+
+#[tokio::test]
+async fn what_waited_for_the_month_for_too_long_ends() {
+    for (class, outcome) in [
+        (Class::Service, failed("not sent within 23 h")),
+        (Class::Marketing, Outcome::Expired { reason: "not sent within 23 h".into() }),
+    ] {
+        let bench = Bench::new(&[]).await;
+        *bench.line.quota.lock().unwrap() = Some((20, 20));
+        assert!(given_back(&push_of(&bench, class).await));
+        bench.now.fetch_add(24 * 3_600_000, Ordering::SeqCst);
+        assert_eq!(push_of(&bench, class).await, Fate::Done);
+        assert_eq!(bench.book.outcome(), Some(outcome));
+        assert!(bench.paths().is_empty());
+    }
 }

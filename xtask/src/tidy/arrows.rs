@@ -13,7 +13,8 @@ enum Allowed {
 }
 
 /// Services never depend on each other: what one needs from another it reads from its stream or asks its API.
-const SERVICE: Allowed = Allowed::Only(&["domain", "proto", "bus", "runtime", "line"]);
+const SERVICE: Allowed =
+    Allowed::Only(&["domain", "proto", "bus", "runtime", "line", "line-client"]);
 
 const ARROWS: &[(&str, Allowed)] = &[
     ("bus", Allowed::Only(&["domain", "proto"])),
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, Allowed)] = &[
     ("identity-merge", SERVICE),
     ("ingress", SERVICE),
     ("line", Allowed::Only(&["domain"])),
+    ("line-client", Allowed::Only(&["domain", "line"])),
     ("line-sandbox", Allowed::Only(&["domain", "line", "runtime"])),
     ("notification", SERVICE),
     ("proto", Allowed::Only(&["domain"])),

@@ -17,8 +17,9 @@ use crate::trace::TraceContext;
 /// An item that is neither taken off nor given back for this long is handed out again.
 const ACK_WAIT: Duration = Duration::from_mins(1);
 
-/// Of one channel so many items are with senders at once; the rest waits in the broker.
-const WITH_SENDERS_AT_MOST: i64 = 1_000;
+/// Of one channel so many items are with senders or given back for later at once. So many pushes can
+/// wait for the month to turn before they keep replies from being handed out.
+const WITH_SENDERS_AT_MOST: i64 = 100_000;
 
 /// Items to send, as the work queue gives them: at least once each, and those of a channel apart
 /// from those of all others.

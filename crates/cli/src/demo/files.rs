@@ -87,10 +87,9 @@ pub(super) fn channels(
         let _ = writeln!(
             text,
             "[channels.{id}]\nprovider = \"provider-{}\"\ndestination = {account:?}\n\
-             secret = \"{}\"\naccess_token = \"{}\"\n",
+             channel_id = \"{id}\"\nsecret = \"{}\"\n",
             number % 3,
             secret.of(&format!("{id}/secret")),
-            secret.of(&format!("{id}/token")),
         );
     }
     text

@@ -61,8 +61,9 @@ impl Access {
         let mut access = Self::default();
         for (id, channel) in channels {
             let grant = || Grant { channel: id.clone(), until: None, revoked: false };
-            let token = channel.access_token.expose_secret().to_owned();
-            access.grants.entry(token).or_insert_with(grant);
+            if let Some(token) = &channel.access_token {
+                access.grants.entry(token.expose_secret().to_owned()).or_insert_with(grant);
+            }
         }
         access
     }
