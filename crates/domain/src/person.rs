@@ -166,6 +166,11 @@ pub enum Act {
     Follow,
     /// The person blocked the account.
     Unfollow,
+    /// The person sent a picture, a video, a sound or a file: the name of its content in the object
+    /// bucket.
+    Media(String),
+    /// The person took a message back: the source's id of it.
+    Unsend(String),
     /// What a shop, a till, a phone desk or another system tells.
     Business(Business),
     /// Anything else; it is kept and passed on, and decides nothing yet.
@@ -259,6 +264,8 @@ impl Act {
             Self::Postback(_) => "postback",
             Self::Follow => "follow",
             Self::Unfollow => "unfollow",
+            Self::Media(_) => "media",
+            Self::Unsend(_) => "unsend",
             Self::Business(kind) => kind.name(),
             Self::Other => "other",
         }

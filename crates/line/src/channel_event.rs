@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::LineEvent;
+use crate::webhook::media_id;
 
 /// What every event of one channel carries.
 #[derive(Clone, Debug)]
@@ -48,6 +49,9 @@ pub fn to_channel_event(
         follow: None,
         unfollow: None,
         other: None,
+        media: None,
+        unsend: None,
+        message: event.message.as_deref(),
         identifiers: identifiers.collect(),
         occur_time: event.occurred_at.unwrap_or(received_at).to_string(),
         receive_time: received_at.to_string(),
@@ -64,6 +68,12 @@ pub fn to_channel_event(
         Act::Postback(data) => wire.postback = Some(data),
         Act::Follow => wire.follow = Some(Nothing {}),
         Act::Unfollow => wire.unfollow = Some(Nothing {}),
+        Act::Media(_) => {
+            let message = event.message.as_deref().unwrap_or_default();
+            let id = media_id(&facts.channel, message);
+            wire.media = Some(Media { id, kind: event.media_kind.unwrap_or_default() });
+        }
+        Act::Unsend(message) => wire.unsend = Some(Unsend { message }),
         Act::Business(_) | Act::Other => wire.other = Some(event.name()),
     }
     serde_json::to_vec(&wire)
@@ -88,6 +98,12 @@ struct ChannelEvent<'a> {
     unfollow: Option<Nothing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<Media>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsend: Option<Unsend<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     identifiers: Vec<Sighting>,
     occur_time: String,
@@ -102,6 +118,18 @@ struct ChannelEvent<'a> {
 /// An empty message: `{}`.
 #[derive(Serialize)]
 struct Nothing {}
+
+#[derive(Serialize)]
+struct Media {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct Unsend<'a> {
+    message: &'a str,
+}
 
 #[derive(Serialize)]
 struct Sighting {

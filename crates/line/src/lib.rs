@@ -15,4 +15,5 @@ mod webhook;
 pub use channel_event::{ChannelFacts, to_channel_event};
 pub use channels::{Channel, Channels, ChannelsError};
 pub use source::EventSource;
+pub use webhook::media_id;
 pub use webhook::{EventError, LineEvent, Source, Webhook, WebhookError};

@@ -1,6 +1,6 @@
 use data_encoding::HEXLOWER;
 use mainstem_domain::person::Act;
-use mainstem_domain::{At, EventId};
+use mainstem_domain::{At, ChannelId, EventId, derive_uuid};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -61,6 +61,10 @@ pub struct LineEvent<'a> {
     pub is_redelivery: bool,
     /// What the person did.
     pub act: Act,
+    /// LINE's id of the message that was sent or edited, if it was one.
+    pub message: Option<String>,
+    /// Of [`Act::Media`], LINE's word for what it is.
+    pub media_kind: Option<&'static str>,
 }
 
 /// Where an event happened; everything can be missing.
@@ -108,6 +112,7 @@ impl<'a> LineEvent<'a> {
             return Err(EventError::NotAnObject);
         }
         let kind = text(&event, "/type").ok_or(EventError::NoType)?;
+        let media_kind = media_kind(&kind, &event);
         let answerable = matches!(text(&event, "/mode").as_deref(), None | Some("active"));
         let is_redelivery =
             event.pointer("/deliveryContext/isRedelivery") == Some(&Value::Bool(true));
@@ -123,7 +128,9 @@ impl<'a> LineEvent<'a> {
             },
             reply_token: text(&event, "/replyToken").filter(|_| answerable),
             is_redelivery,
-            act: act(&kind, &event),
+            act: act(&kind, &event, media_kind.is_some()),
+            message: text(&event, "/message/id"),
+            media_kind,
             kind,
             id: id(event)?,
         })
@@ -138,9 +145,30 @@ impl<'a> LineEvent<'a> {
     }
 }
 
-fn act(kind: &str, event: &Value) -> Act {
+/// The name in the object bucket of what LINE holds under that message's id. It follows from the
+/// channel and the id alone, so it is known before the content is there.
+pub fn media_id(channel: &ChannelId, message: &str) -> String {
+    derive_uuid(&format!("media {channel} {message}")).to_string()
+}
+
+/// What LINE holds for the account, if it is such a message. What lies elsewhere is not fetched.
+fn media_kind(kind: &str, event: &Value) -> Option<&'static str> {
+    let message = event.get("message").filter(|_| kind == "message")?;
+    let held = match message.pointer("/contentProvider/type").and_then(Value::as_str) {
+        Some(provider) => provider == "line",
+        None => true,
+    };
+    let known = ["image", "video", "audio", "file"];
+    let kind = known.into_iter().find(|known| message["type"] == **known)?;
+    (held && text(message, "/id").is_some()).then_some(kind)
+}
+
+fn act(kind: &str, event: &Value, media: bool) -> Act {
     let whole = |path| event.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let understood = match kind {
+        // Which object it is, only whoever knows the channel can tell.
+        "message" if media => Some(Act::Media(String::new())),
+        "unsend" => text(event, "/unsend/messageId").map(Act::Unsend),
         "message" if event.pointer("/message/type").is_some_and(|kind| kind == "text") => {
             whole("/message/text").map(Act::Text)
         }

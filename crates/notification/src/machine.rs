@@ -323,7 +323,9 @@ fn deed(act: &Act) -> Deed {
     match act {
         Act::Follow => Deed::Followed,
         Act::Unfollow => Deed::Blocked,
-        Act::Text(_) | Act::Postback(_) | Act::Other => Deed::Acted,
+        Act::Text(_) | Act::Media(_) | Act::Postback(_) | Act::Unsend(_) | Act::Other => {
+            Deed::Acted
+        }
         Act::Business(kind) => match kind {
             Business::OrderPlaced
             | Business::OrderPaid

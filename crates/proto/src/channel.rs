@@ -48,6 +48,8 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
             let act = wire::BusinessAct::try_from(act).ok().and_then(business_from);
             act.map_or(Act::Other, Act::Business)
         }
+        Some(wire::channel_event::Act::Media(media)) => Act::Media(media.id),
+        Some(wire::channel_event::Act::Unsend(unsend)) => Act::Unsend(unsend.message),
         Some(wire::channel_event::Act::Other(_)) | None => Act::Other,
     };
     let event = ChannelEvent {
@@ -229,6 +231,10 @@ mod tests {
         assert_eq!(act(serde_json::json!({"follow": {}})), Act::Follow);
         assert_eq!(act(serde_json::json!({"unfollow": {}})), Act::Unfollow);
         assert_eq!(act(serde_json::json!({"other": "beacon"})), Act::Other);
+        let media = serde_json::json!({"media": {"id": "m1", "type": "image"}});
+        assert_eq!(act(media), Act::Media("m1".to_owned()));
+        let unsend = serde_json::json!({"unsend": {"message": "7"}});
+        assert_eq!(act(unsend), Act::Unsend("7".to_owned()));
         for business in Business::ALL {
             let name = business_to(business).as_str_name();
             assert_eq!(act(serde_json::json!({"business": name})), Act::Business(business));

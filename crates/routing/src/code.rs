@@ -87,7 +87,12 @@ pub(crate) fn presented(act: &Act) -> Option<Presented> {
             let opened = find(code).map_or(Opened::Forged, |place| open(&code[place]));
             Some(Presented { opened, alone: !data.contains('&') })
         }
-        Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => None,
+        Act::Follow
+        | Act::Unfollow
+        | Act::Media(_)
+        | Act::Unsend(_)
+        | Act::Business(_)
+        | Act::Other => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | name | what it is; a text, empty where there is nothing |
 //! |---|---|
-//! | `event.type` | `text`, `postback`, `follow`, `unfollow`, `order-placed`, … ([`Act::name`]) |
+//! | `event.type` | `text`, `media`, `postback`, `follow`, `unfollow`, `unsend`, `order-placed`, … ([`Act::name`]) |
 //! | `event.text` | what the person wrote |
 //! | `event.postback` | the data of the tap |
 //! | `event.menu` | the parameter `menu` of that data |
@@ -128,7 +128,13 @@ impl<'a> Facts<'a> {
     pub(super) fn postback(&self) -> &'a str {
         match &self.event.act {
             Act::Postback(data) => data,
-            Act::Text(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => "",
+            Act::Text(_)
+            | Act::Follow
+            | Act::Unfollow
+            | Act::Media(_)
+            | Act::Unsend(_)
+            | Act::Business(_)
+            | Act::Other => "",
         }
     }
 
@@ -156,7 +162,13 @@ impl<'a> Facts<'a> {
     fn text(&self) -> &'a str {
         match &self.event.act {
             Act::Text(text) => text,
-            Act::Postback(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => "",
+            Act::Postback(_)
+            | Act::Follow
+            | Act::Unfollow
+            | Act::Media(_)
+            | Act::Unsend(_)
+            | Act::Business(_)
+            | Act::Other => "",
         }
     }
 }
@@ -368,6 +380,8 @@ fn samples() -> Vec<(ChannelEvent, ChannelKind)> {
         Act::Postback(String::new()),
         Act::Follow,
         Act::Unfollow,
+        Act::Media("1".to_owned()),
+        Act::Unsend("1".to_owned()),
         Act::Other,
     ];
     let told = Business::ALL.into_iter().map(Act::Business);

@@ -127,13 +127,19 @@ pub(super) fn brand(
 ) -> Option<BrandId> {
     let menu = match &event.act {
         Act::Postback(data) => parameter(data, "brand").and_then(|text| text.parse().ok()),
-        Act::Text(_) | Act::Follow | Act::Unfollow | Act::Business(_) | Act::Other => None,
+        Act::Text(_)
+        | Act::Follow
+        | Act::Unfollow
+        | Act::Media(_)
+        | Act::Unsend(_)
+        | Act::Business(_)
+        | Act::Other => None,
     };
     menu.filter(|brand| configuration.brands.contains_key(brand))
         .or_else(|| event.brand.clone())
         .or_else(|| {
             // What is written without saying of what goes on with what was spoken of last.
-            let writes = matches!(event.act, Act::Text(_));
+            let writes = matches!(event.act, Act::Text(_) | Act::Media(_));
             let last = state.floor.last_active(customer, &event.channel).filter(|_| writes);
             last.and_then(|one| one.brand.clone())
         })

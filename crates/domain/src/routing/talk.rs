@@ -43,7 +43,7 @@ pub(super) fn hear(
         return None;
     }
     if let Some((id, one)) = known.filter(|(_, one)| !one.stage.is_closed()) {
-        let is_message = matches!(event.act, Act::Text(_));
+        let is_message = matches!(event.act, Act::Text(_) | Act::Media(_));
         let handed = rule.is_some_and(|rule| !rule.targets.is_empty());
         let (about, reply) = (one.about(id), right(event));
         let rule = rule.map(|rule| rule.name.clone());

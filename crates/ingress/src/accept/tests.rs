@@ -74,11 +74,30 @@ fn an_event_becomes_a_message_that_reads_back() {
         mode: 0,
         attributes: Vec::new(),
         consents: Vec::new(),
+        message: "1".to_owned(),
     };
     assert_eq!(read, expected);
     let domain = mainstem_proto::channel::decode(read).unwrap().event;
     assert_eq!(domain.occurred_at, message.occurred_at);
     assert_eq!(domain.received_at, At::from_millis(1_795_219_200_000));
+}
+
+#[test]
+fn what_line_holds_has_a_name_of_its_own_before_it_is_fetched() {
+    let media = |kind: &str, id: &str| {
+        let event = format!(
+            r#"{{"type":"message","message":{{"type":"{kind}","id":"{id}",
+                "contentProvider":{{"type":"line"}}}}}}"#
+        );
+        let accepted = accept_events(&event);
+        let read: wire::ChannelEvent = serde_json::from_slice(&accepted.publish[0].body).unwrap();
+        let Some(wire::channel_event::Act::Media(media)) = read.act else { panic!("{read:?}") };
+        assert_eq!((media.r#type.as_str(), read.message.as_str()), (kind, id));
+        media.id
+    };
+    let ids = ["image", "video", "audio", "file"].map(|kind| media(kind, "1"));
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_ne!(media("image", "2"), ids[0]);
 }
 
 #[test]
@@ -92,9 +111,21 @@ fn every_act_reads_back() {
         (r#"{"type":"follow"}"#, Act::Follow(wire::Follow {})),
         (r#"{"type":"unfollow"}"#, Act::Unfollow(wire::Unfollow {})),
         (r#"{"type":"beacon","hwid":[null,1.5e300]}"#, Act::Other("beacon".to_owned())),
+        (r#"{"type":"unsend","unsend":{"messageId":"1"}}"#, {
+            Act::Unsend(wire::Unsend { message: "1".to_owned() })
+        }),
         (
             r#"{"type":"message","message":{"type":"image"}}"#,
             Act::Other("message.image".to_owned()),
+        ),
+        (
+            r#"{"type":"message","message":{"type":"image","id":"1","contentProvider":{
+                "type":"external","originalContentUrl":"https://example.com/1.png"}}}"#,
+            Act::Other("message.image".to_owned()),
+        ),
+        (
+            r#"{"type":"message","message":{"type":"sticker","id":"1"}}"#,
+            Act::Other("message.sticker".to_owned()),
         ),
     ] {
         let accepted = accept_events(event);
