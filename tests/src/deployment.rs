@@ -218,6 +218,9 @@ impl Deployment {
             ("INGRESS__GRPC_LISTEN", any),
             ("INGRESS__CHANNELS_FILE", file("channels.toml")),
             ("INGRESS__HANDLE_KEY", "a handle key of at least thirty-two bytes".to_owned()),
+            // Nobody listens there.
+            ("INGRESS__LINE_API_URL", "http://127.0.0.1:9".to_owned()),
+            ("INGRESS__LINE_DATA_URL", "http://127.0.0.1:9".to_owned()),
             ("ERASURE__KEY", "an erasure key of at least thirty-two bytes".to_owned()),
             ("ROUTING__BINDING_KEY", "a binding key of at least thirty-two bytes".to_owned()),
             ("ERASURE__TOKEN", "token-service".to_owned()),
@@ -364,18 +367,26 @@ impl Deployment {
         messages
     }
 
-    /// How many messages a stream holds for each subject that matches, without reading them.
+    /// The broker as any client sees it.
     ///
     /// # Panics
-    /// When the server does not answer.
-    pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
+    /// When it cannot be reached.
+    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
         let mut options = async_nats::ConnectOptions::new();
         if self.users {
             let (user, password) = (users::TEST.to_owned(), users::password(users::TEST));
             options = options.user_and_password(user, password);
         }
         let client = options.connect(self.server.url()).await.expect("connects");
-        let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("is there");
+        async_nats::jetstream::new(client)
+    }
+
+    /// How many messages a stream holds for each subject that matches, without reading them.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
+        let stream = self.jetstream().await.get_stream(stream).await.expect("is there");
         let mut subjects = stream.info_with_subjects(filter).await.expect("is told");
         let mut found = BTreeMap::new();
         while let Some(subject) = subjects.next().await {
@@ -517,6 +528,7 @@ impl Event {
             store: "taipei-1".parse().ok(),
             brand: "aurora".parse().ok(),
             occurred_at: At::parse(now).expect("a time"),
+            media: None,
             trace: self.trace,
             body: body.to_string().into(),
         }

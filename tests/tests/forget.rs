@@ -51,6 +51,7 @@ async fn told(deployment: &Deployment, id: &str, identifiers: &[&str], more: &Va
         store: None,
         brand: None,
         occurred_at: At::parse(now).unwrap(),
+        media: None,
         trace: TraceContext::root(id),
         body: body.to_string().into(),
     };

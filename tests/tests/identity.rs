@@ -33,6 +33,7 @@ async fn publish(deployment: &Deployment, id: &str, identifiers: &[&str]) {
         store: None,
         brand: None,
         occurred_at: At::parse(now).unwrap(),
+        media: None,
         trace: TraceContext::root(id),
         body: body.to_string().into(),
     };

@@ -44,6 +44,7 @@ async fn member(deployment: &Deployment, id: &str, member: &str) {
         store: None,
         brand: None,
         occurred_at: At::parse(now).unwrap(),
+        media: None,
         trace: TraceContext::root(id),
         body: body.to_string().into(),
     };

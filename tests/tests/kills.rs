@@ -144,6 +144,8 @@ impl Retailer {
         let line = eventually("the stand-in of LINE listens", async || platform.http()).await;
         let line = format!("http://{line}");
         settings.push(("MAINSTEM__SENDER__LINE_API_URL", line.clone()));
+        settings.push(("MAINSTEM__INGRESS__LINE_API_URL", line.clone()));
+        settings.push(("MAINSTEM__INGRESS__LINE_DATA_URL", line.clone()));
         let mut services = Vec::new();
         for name in SERVICES {
             let instances = if name == "routing" { INSTANCES_OF_ROUTING } else { 1 };

@@ -7,7 +7,7 @@
 //! | job | what is done, in this order |
 //! |---|---|
 //! | move | when everybody downstream has read so far: each record of the customer that is older than the job: asked whose it is, appended again under its owner, and deleted when the copy is stored |
-//! | erase | what is there is counted and the counts are recorded; a snapshot without the customer is taken and read back; all other snapshots are deleted; then the upstream messages that the customer's records came from, then the records, and the receipts that name the customer |
+//! | erase | what is there is counted and the counts are recorded; a snapshot without the customer is taken and read back; all other snapshots are deleted; then what the customer sent that is no text; then the upstream messages that the customer's records came from, then the records, and the receipts that name the customer |
 //!
 //! A customer's jobs are done in the order in which they were opened.
 //!

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::topology::{
-    self, CONFIGURATIONS, INBOUND, LEASES, LEDGERS, OUTBOX, QUEUES, RELAY, ROUTING,
+    self, CONFIGURATIONS, FETCH, INBOUND, LEASES, LEDGERS, MEDIA, OUTBOX, PROFILES, QUEUES, RELAY,
+    ROUTING,
 };
 
 /// One NATS user: what it may publish, and what it may subscribe to. Answering requests is always
@@ -33,9 +34,15 @@ pub fn users() -> Vec<User> {
         users.push(decider(service, ledger));
     }
     let mut ingress = user("ingress");
-    ingress.publish.extend(["inbound.>", "relay.*"].map(str::to_owned));
+    ingress.publish.extend(["inbound.>", "relay.*", "fetch.*.*"].map(str::to_owned));
     ingress.publish.push(topology::dead_subject("ingress"));
     ingress.read(RELAY);
+    // What is fetched is taken off by overwriting, as is what a person took back.
+    ingress.read(FETCH);
+    ingress.remove(FETCH);
+    ingress.publish.extend([format!("$O.{MEDIA}.>"), format!("$KV.{PROFILES}.>")]);
+    ingress.remove_objects(MEDIA);
+    ingress.api(&format!("KV_{PROFILES}"), &["STREAM.INFO", "DIRECT.GET"]);
     // Of the ledger of identity-merge nothing but which configuration is in force.
     let in_force = topology::ledger_subject("identity-merge", topology::CONFIGURATION);
     ingress.publish.push(format!("$JS.API.DIRECT.GET.{}.{in_force}", topology::CUSTOMER));
@@ -79,6 +86,7 @@ pub fn users() -> Vec<User> {
     );
     operator.subscribe.push("staff.>".to_owned());
     operator.write_bucket(CONFIGURATIONS);
+    operator.read_bucket(MEDIA);
     for (service, _) in LEDGERS {
         operator.read_bucket(&topology::snapshots(service));
     }
@@ -128,6 +136,10 @@ fn decider(service: &'static str, ledger: &str) -> User {
     user.remove(&topology::bucket_stream(&snapshots));
     if service == "identity-merge" {
         user.remove(INBOUND);
+        // And what the customer sent, there or on its way there.
+        user.remove_objects(MEDIA);
+        user.publish.push(format!("$JS.API.STREAM.MSG.GET.{FETCH}"));
+        user.remove(FETCH);
     }
     if let Some(items) = topology::items_of(ledger) {
         user.publish.push(format!("$JS.API.STREAM.MSG.GET.{items}"));
@@ -182,6 +194,13 @@ impl User {
         // Two forms of the acknowledgement subject are in use; the second names domain and account.
         self.publish.push(format!("$JS.ACK.{stream}.>"));
         self.publish.push(format!("$JS.ACK.*.*.{stream}.>"));
+    }
+
+    /// Finds single objects of a bucket and overwrites them.
+    fn remove_objects(&mut self, bucket: &str) {
+        let stream = topology::bucket_stream(bucket);
+        self.publish.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));
+        self.remove(&stream);
     }
 
     fn read_bucket(&mut self, bucket: &str) {
@@ -244,6 +263,10 @@ mod tests {
             ["$JS.API.DIRECT.GET.CUSTOMER.ledger.identity-merge.configuration"]
         );
         assert!(!ingress.publish.iter().any(|subject| subject.contains(INBOUND)));
+        // Nor can it read through what they sent: it finds single objects by their names.
+        assert!(
+            !ingress.publish.iter().any(|subject| subject.contains("CONSUMER.CREATE.OBJ_MEDIA"))
+        );
     }
 
     #[test]
@@ -268,6 +291,8 @@ mod tests {
         }
         assert_eq!(may_delete(INBOUND), ["identity-merge"]);
         assert_eq!(may_delete(OUTBOX), ["notification", "sender"]);
+        assert_eq!(may_delete(FETCH), ["identity-merge", "ingress"]);
+        assert_eq!(may_delete("OBJ_MEDIA"), ["identity-merge", "ingress"]);
         for (service, ledger) in LEDGERS {
             for (_, downstream) in topology::readers_of(ledger) {
                 assert!(
@@ -278,7 +303,7 @@ mod tests {
         let deletes = |user: &User| {
             user.publish.iter().filter(|subject| subject.contains("MSG.DELETE")).count()
         };
-        assert_eq!(users().iter().map(deletes).sum::<usize>(), 9);
+        assert_eq!(users().iter().map(deletes).sum::<usize>(), 13);
         for user in users().iter().filter(|user| user.name != ADMIN) {
             assert!(
                 user.publish

@@ -34,6 +34,8 @@ pub mod header {
     pub const ACTOR: &str = "ce-actor";
     /// The digest of the configuration it was decided under.
     pub const CONFIGURATION: &str = "ce-configuration";
+    /// The name in `MEDIA` of what the person sent.
+    pub const MEDIA: &str = "ce-media";
     /// Where the system that answers a shadow channel took its webhooks when this one came in.
     pub const INCUMBENT: &str = "ce-incumbent";
     /// W3C trace context.
@@ -54,7 +56,7 @@ pub mod header {
 
     /// The constant of a name as it was read, if it is one of these.
     pub(crate) fn known(name: &str) -> Option<&'static str> {
-        const ALL: [&str; 20] = [
+        const ALL: [&str; 21] = [
             SPEC_VERSION,
             ID,
             SOURCE,
@@ -68,6 +70,7 @@ pub mod header {
             RECORDED_TIME,
             ACTOR,
             CONFIGURATION,
+            MEDIA,
             TRACE,
             EPOCH,
             POSITIONS,

@@ -24,6 +24,8 @@ pub const QUEUES: &str = "QUEUES";
 pub const OUTBOX: &str = "OUTBOX";
 /// Deliveries to pass on to an incumbent.
 pub const RELAY: &str = "RELAY";
+/// What is still to be fetched from vendors.
+pub const FETCH: &str = "FETCH";
 /// What could not be read.
 pub const DEADLETTER: &str = "DEADLETTER";
 
@@ -31,12 +33,22 @@ pub const DEADLETTER: &str = "DEADLETTER";
 pub const LEASES: &str = "LEASES";
 /// Configurations by digest.
 pub const CONFIGURATIONS: &str = "CONFIGURATION";
+/// Whose profile was fetched lately, by handle.
+pub const PROFILES: &str = "PROFILES";
+/// Pictures, videos, sounds and files that people sent, by the ids that their events name.
+pub const MEDIA: &str = "MEDIA";
 
 /// A writer that does not renew its lease for this long may be replaced.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// How long dead letters and inbound events are kept.
 pub const KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// A person's profile is fetched again after this long.
+pub const PROFILE_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// How long what people sent is kept.
+pub const MEDIA_KEPT: Duration = Duration::from_hours(400 * 24);
 
 /// How long the server remembers ids of inbound events; identity-merge remembers them for longer.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
@@ -111,7 +123,7 @@ pub struct Source {
 }
 
 /// Every stream, in the order in which a message goes through them.
-pub const STREAMS: [StreamSpec; 8] = [
+pub const STREAMS: [StreamSpec; 9] = [
     StreamSpec {
         name: INBOUND,
         description: "channel events as ingress took them",
@@ -202,6 +214,16 @@ pub const STREAMS: [StreamSpec; 8] = [
         subjects: &["relay.*"],
         writer: "ingress",
         readers: "relay workers",
+        retention: Retention::UntilTaken,
+        source: None,
+        ledger: false,
+    },
+    StreamSpec {
+        name: FETCH,
+        description: "what is to be fetched from vendors: fetch.<channel>.<handle>",
+        subjects: &["fetch.*.*"],
+        writer: "ingress",
+        readers: "ingress",
         retention: Retention::UntilTaken,
         source: None,
         ledger: false,
@@ -331,6 +353,19 @@ pub fn is_unreadable(kind: &str) -> bool {
         .and_then(|rest| rest.split_once('.'))
         .and_then(|(_, rest)| rest.strip_suffix(".v1"))
         == Some(UNREADABLE)
+}
+
+/// What is to be fetched of one person.
+#[must_use]
+pub fn fetch_subject(channel: &str, handle: &str) -> String {
+    format!("fetch.{channel}.{handle}")
+}
+
+/// What is to be fetched of whoever an `INBOUND` subject stands for.
+#[must_use]
+pub fn fetched_for(inbound: &str) -> Option<String> {
+    let mut words = inbound.split('.').skip(2);
+    Some(fetch_subject(words.next()?, words.next()?))
 }
 
 /// What waits for the incumbent of a channel.
@@ -575,6 +610,7 @@ mod tests {
             (staff_subject(&"s-1".parse().unwrap()), ROUTING),
             (ledger_subject("identity-merge", RECEIPT), CUSTOMER),
             (relay_subject(&channel), RELAY),
+            (fetch_subject(channel.as_str(), "h1"), FETCH),
             (dead_subject("ingress"), DEADLETTER),
         ];
         for (subject, stream) in cases {

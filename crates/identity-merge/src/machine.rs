@@ -97,7 +97,7 @@ impl Machine for IdentityMachine {
             unreachable!("identity::encode takes every other event")
         };
         // Passed on as it is: the event keeps its id, source, name and time.
-        let inherited = [header::SOURCE, header::TIME, header::STORE, header::BRAND];
+        let inherited = [header::SOURCE, header::TIME, header::STORE, header::BRAND, header::MEDIA];
         let mut headers: Vec<_> = cause
             .into_iter()
             .flat_map(|cause| {

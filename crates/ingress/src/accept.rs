@@ -1,15 +1,16 @@
 use bytes::Bytes;
 use http::StatusCode;
-use mainstem_bus::nats::{InboundMessage, RelayMessage, UnreadableBody};
+use mainstem_bus::nats::{Fetch, FetchMessage, InboundMessage, RelayMessage, UnreadableBody};
 use mainstem_bus::{TraceContext, sha256_hex, topology};
 use mainstem_domain::configuration::{ChannelKind, Mode};
+use mainstem_domain::person::Act;
 use mainstem_domain::{At, ChannelId};
 use mainstem_line::{
-    Channel, ChannelFacts, LineEvent, Webhook, WebhookError, signature, to_channel_event,
+    Channel, ChannelFacts, LineEvent, Webhook, WebhookError, media_id, signature, to_channel_event,
 };
 use serde_json::value::RawValue;
 
-use crate::{Handles, Place};
+use crate::{Handles, Place, ProfileOf};
 
 /// One POST of LINE, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,10 @@ pub struct Accepted {
     pub publish: Vec<InboundMessage>,
     /// What was signed and nobody understands.
     pub unreadable: Vec<UnreadableBody>,
+    /// What is to be fetched, or fetched no more, before it is gone.
+    pub fetch: Vec<FetchMessage>,
+    /// Whose profiles could be fetched, if nobody did lately.
+    pub profiles: Vec<ProfileOf>,
     /// The delivery itself, for the incumbent of a shadow channel.
     pub relay: Option<RelayMessage>,
     /// The trace that the request came with, if it did.
@@ -110,7 +115,11 @@ pub fn accept(
             let facts = channel.facts(id, place.channel);
             for raw in webhook.events {
                 match message(raw, &facts, handles, request) {
-                    Ok(message) => accepted.publish.push(message),
+                    Ok((event, message)) => {
+                        accepted.fetch.extend(fetch(&event, &facts, &message, request.received_at));
+                        accepted.profiles.extend(profile(&event, &facts, &message));
+                        accepted.publish.push(message);
+                    }
                     Err(reason) => {
                         let body = Bytes::copy_from_slice(raw.get().as_bytes());
                         accepted.unreadable.push(unreadable(
@@ -191,12 +200,12 @@ fn relay(place: &Place<'_>, request: Request<'_>, signature: &str) -> RelayMessa
     }
 }
 
-fn message(
-    raw: &RawValue,
+fn message<'a>(
+    raw: &'a RawValue,
     facts: &ChannelFacts,
     handles: &Handles,
     request: Request<'_>,
-) -> Result<InboundMessage, String> {
+) -> Result<(LineEvent<'a>, InboundMessage), String> {
     let event = LineEvent::parse(raw).map_err(|error| error.to_string())?;
     let body = to_channel_event(&event, facts, request.received_at)
         .map_err(|_| "an event that cannot be written".to_owned())?;
@@ -207,16 +216,59 @@ fn message(
         .and_then(TraceContext::parse)
         .unwrap_or_else(|| TraceContext::root(&format!("{}/{}", facts.channel, event.id)))
         .child(event.id.as_str());
-    Ok(InboundMessage {
+    let message = InboundMessage {
         kind: kind(&event.kind),
         handle: handles.of(spoke.unwrap_or(event.id.as_str())),
         channel: facts.channel.clone(),
         store: facts.store.clone(),
         brand: facts.brand.clone(),
         occurred_at: event.occurred_at.unwrap_or(request.received_at),
+        media: media_of(&event, &facts.channel),
         trace,
         body: body.into(),
-        id: event.id,
+        id: event.id.clone(),
+    };
+    Ok((event, message))
+}
+
+/// The name of the content that LINE holds for the event.
+fn media_of(event: &LineEvent<'_>, channel: &ChannelId) -> Option<String> {
+    let message = event.message.as_ref().filter(|_| matches!(event.act, Act::Media(_)))?;
+    Some(media_id(channel, message))
+}
+
+/// LINE holds a content for a limited time, and a person can take it back.
+fn fetch(
+    event: &LineEvent<'_>,
+    facts: &ChannelFacts,
+    message: &InboundMessage,
+    received_at: At,
+) -> Option<FetchMessage> {
+    let fetch = match (&event.act, &message.media, &event.message) {
+        (Act::Media(_), Some(media), Some(message)) => {
+            Fetch::Content { message: message.clone(), media: media.clone() }
+        }
+        (Act::Unsend(message), ..) => Fetch::Unsend { media: media_id(&facts.channel, message) },
+        _ => return None,
+    };
+    let InboundMessage { channel, handle, trace, .. } = message;
+    let (channel, handle, trace) = (channel.clone(), handle.clone(), *trace);
+    Some(FetchMessage { channel, handle, fetch, received_at, trace })
+}
+
+/// Whoever has blocked the account cannot be looked up.
+fn profile(
+    event: &LineEvent<'_>,
+    facts: &ChannelFacts,
+    message: &InboundMessage,
+) -> Option<ProfileOf> {
+    let user = event.source.person().filter(|_| event.act != Act::Unfollow)?;
+    Some(ProfileOf {
+        channel: message.channel.clone(),
+        provider: facts.provider.clone(),
+        user: user.to_owned(),
+        handle: message.handle.clone(),
+        followed: event.act == Act::Follow,
     })
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use mainstem_bus::nats::{
-    Inbound, InboundMessage, PublishError, Published, RelayMessage, UnreadableBody,
+    FetchMessage, Inbound, InboundMessage, PublishError, Published, RelayMessage, UnreadableBody,
 };
 use mainstem_bus::{TraceContext, sha256_hex};
 use mainstem_domain::ChannelId;
@@ -77,6 +77,19 @@ impl Intake {
         }
     }
 
+    async fn fetch(&self, message: FetchMessage) -> Result<(), PublishError> {
+        match self {
+            Self::Bus(inbound) => inbound.fetch(message).await,
+            #[cfg(test)]
+            Self::Memory(None) => std::future::pending().await,
+            #[cfg(test)]
+            Self::Memory(Some(list)) => {
+                list.lock().unwrap().push(format!("fetch: {:?}", message.fetch));
+                Ok(())
+            }
+        }
+    }
+
     async fn relay(&self, message: RelayMessage) -> Result<(), PublishError> {
         match self {
             Self::Bus(inbound) => inbound.relay(message).await,
@@ -120,7 +133,7 @@ impl Ingress {
         accepted: Accepted,
         within: Duration,
     ) -> Result<Stored, PublishError> {
-        let Accepted { publish, unreadable, relay, trace } = accepted;
+        let Accepted { publish, unreadable, fetch, profiles, relay, trace } = accepted;
         let (publish, oversize): (Vec<_>, Vec<_>) =
             publish.into_iter().partition(|message| self.takes(message));
         let relay = async {
@@ -130,6 +143,9 @@ impl Ingress {
         };
         let events = async {
             let events = self.publish_all(publish, trace).await?;
+            for message in fetch {
+                self.intake.fetch(message).await?;
+            }
             let dead_lettered = unreadable.len() + oversize.len();
             for message in oversize {
                 self.bury(&message).await?;
@@ -151,7 +167,11 @@ impl Ingress {
             stored
         };
         let late = || PublishError(format!("no answer within {} ms", within.as_millis()));
-        tokio::time::timeout(within, stored).await.map_err(|_| late())?
+        let stored = tokio::time::timeout(within, stored).await.map_err(|_| late())??;
+        for wanted in profiles {
+            self.profiles.want(wanted, (self.now)());
+        }
+        Ok(stored)
     }
 
     /// Events go out in their order, several at a time.

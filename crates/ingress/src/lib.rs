@@ -7,6 +7,9 @@
 //! of it is stored, 503 when it is not within 1.5 s, so that it is sent again. What a channel is,
 //! where it belongs and how it is run is read from the configuration in force, which is followed.
 //!
+//! LINE holds pictures, videos, sounds and files for a limited time: they are fetched soon after
+//! ([`fetch`]), and so is how a person shows, at first contact and after 30 days ([`profile`]).
+//!
 //! The deliveries of a shadow channel go to `RELAY` as well, and from there to the system that still
 //! answers its people, however long that takes.
 //!
@@ -16,12 +19,14 @@
 mod accept;
 mod directory;
 mod events;
+mod fetch;
 mod grpc;
 mod handle;
 mod http;
 mod intake;
 mod metrics;
 mod place;
+mod profile;
 mod relay;
 mod start;
 #[cfg(test)]
@@ -46,10 +51,12 @@ pub use events::{
 pub use handle::Handles;
 pub use http::router;
 pub use place::Place;
+pub use profile::ProfileOf;
 pub use start::{Started, start};
 
 use crate::intake::Intake;
 use crate::metrics::Metrics;
+use crate::profile::Wanted;
 
 /// What one request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +89,7 @@ pub struct Ingress {
     directory: Arc<Directory>,
     handles: Handles,
     intake: Intake,
+    profiles: Wanted,
     now: Arc<dyn Fn() -> At + Send + Sync>,
     limits: Limits,
     metrics: Metrics,
@@ -108,6 +116,12 @@ impl Ingress {
         Self::with_intake(senders, handle_key, Intake::Bus(Box::new(inbound)), now)
     }
 
+    /// Asks for the profiles of whoever it hears of.
+    #[must_use]
+    pub(crate) fn with_profiles(self, profiles: Wanted) -> Self {
+        Self { profiles, ..self }
+    }
+
     /// With other limits than the default ones.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -123,7 +137,8 @@ impl Ingress {
         let Senders { channels, sources, directory } = senders;
         let handles = Handles::new(handle_key);
         let (limits, metrics) = (Limits::default(), Metrics::new());
-        Self { channels, sources, directory, handles, intake, now, limits, metrics }
+        let profiles = Wanted::nobody();
+        Self { channels, sources, directory, handles, intake, profiles, now, limits, metrics }
     }
 }
 

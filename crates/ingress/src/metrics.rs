@@ -7,6 +7,8 @@ pub(crate) struct Metrics {
     events: Counter<u64>,
     refused: Counter<u64>,
     relay: Counter<u64>,
+    media: Counter<u64>,
+    profiles: Counter<u64>,
 }
 
 impl Metrics {
@@ -24,6 +26,14 @@ impl Metrics {
             relay: meter
                 .u64_counter("mainstem.ingress.relay")
                 .with_description("webhooks for incumbents, by channel and outcome")
+                .build(),
+            media: meter
+                .u64_counter("mainstem.ingress.media")
+                .with_description("contents of messages fetched or deleted, by channel and outcome")
+                .build(),
+            profiles: meter
+                .u64_counter("mainstem.ingress.profiles")
+                .with_description("profiles looked up, by channel and outcome")
                 .build(),
         }
     }
@@ -48,5 +58,19 @@ impl Metrics {
         let labels =
             [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];
         self.relay.add(1, &labels);
+    }
+
+    /// `outcome` is `stored`, `known`, `gone`, `unsent`, `unwanted`, `given_back` or `dead_lettered`.
+    pub(crate) fn media(&self, channel: &str, outcome: &'static str) {
+        let labels =
+            [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];
+        self.media.add(1, &labels);
+    }
+
+    /// `outcome` is `found`, `not_found`, `known`, `no_account`, `no_channel` or `failed`.
+    pub(crate) fn profile(&self, channel: &str, outcome: &'static str) {
+        let labels =
+            [KeyValue::new("channel", channel.to_owned()), KeyValue::new("outcome", outcome)];
+        self.profiles.add(1, &labels);
     }
 }

@@ -1,19 +1,22 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use mainstem_bus::nats::{InForce, Inbound, Relay};
+use mainstem_bus::nats::{FetchQueue, InForce, Inbound, Media, Profiles, Relay};
 use mainstem_domain::At;
 use mainstem_line::Channels;
+use mainstem_line_client::{LineClient, Urls};
 use mainstem_runtime::{Process, grpc};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use crate::directory::{first_look, follow};
 use crate::grpc::service;
+use crate::profile::Wanted;
 use crate::relay::Worker;
-use crate::{Directory, Ingress, Senders, Sources, run};
+use crate::{Directory, Ingress, Senders, Sources, fetch, profile, run};
 
 /// Where ingress can be reached.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +27,10 @@ pub struct Started {
     pub grpc: SocketAddr,
 }
 
-/// Starts ingress in a process: its HTTP routes, its gRPC server, and its relay worker.
+/// How long a call to LINE may take until its answer begins.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Starts ingress in a process: its HTTP routes, its gRPC server, and its workers.
 pub async fn start(process: &Process) -> anyhow::Result<Started> {
     let config = &process.config.ingress;
     let lifecycle = &process.lifecycle;
@@ -40,8 +46,30 @@ pub async fn start(process: &Process) -> anyhow::Result<Started> {
     let directory = Arc::<Directory>::default();
     let mut in_force = InForce::new(bus.clone());
     first_look(&directory, &mut in_force).await;
+    let urls = Urls { api: config.line_api_url.clone(), data: config.line_data_url.clone() };
+    let line = LineClient::new(&channels, &urls, CALL_WITHIN, now.clone());
+    let line = Arc::new(line.context("the client for LINE's API cannot be made")?);
     let senders = Senders { channels, sources, directory: directory.clone() };
+    let (wanted, waiting) = Wanted::new();
     let ingress = Ingress::new(senders, handle_key, inbound.clone(), now.clone());
+    let ingress = ingress.with_profiles(wanted.clone());
+    let profiles = profile::Worker {
+        line: line.clone(),
+        profiles: Profiles::open(&bus).await?,
+        inbound: inbound.clone(),
+        directory: directory.clone(),
+        now: now.clone(),
+        metrics: ingress.metrics.clone(),
+        wanted,
+    };
+    let contents = fetch::Worker {
+        line,
+        media: Media::open(&bus).await?,
+        now: now.clone(),
+        metrics: ingress.metrics.clone(),
+        bytes_at_most: config.media_bytes_at_most,
+    };
+    let queue = FetchQueue::open(&bus, fetch::AT_ONCE).await?;
     if !inbound.fits(2 * ingress.limits.body_bytes) {
         tracing::warn!(
             "this nats-server takes no event as large as a body may be; set max_payload to 4MB"
@@ -61,6 +89,8 @@ pub async fn start(process: &Process) -> anyhow::Result<Started> {
     let served = grpc::serve(grpc_listener, routes.add_service(service), tls, stop.clone());
     lifecycle.spawn("ingress gRPC", served);
     lifecycle.spawn("ingress directory", follow(directory, in_force, stop.clone()));
+    lifecycle.spawn("ingress profiles", profiles.run(waiting, stop.clone()));
+    lifecycle.spawn("ingress contents", contents.run(queue, stop.clone()));
     lifecycle.spawn("ingress relay", worker.run(stop.clone()));
     lifecycle.spawn("ingress health", async move {
         health.set_ready(true).await;

@@ -77,6 +77,7 @@ async fn tap(deployment: &Deployment, id: &str, user: &str, store: usize, menu: 
         store: place.parse().ok(),
         brand: brand.parse().ok(),
         occurred_at: At::parse(now).unwrap(),
+        media: None,
         trace: TraceContext::root(id),
         body: body.to_string().into(),
     };

@@ -13,7 +13,7 @@ use crate::machine::{InputOf, Machine};
 use crate::nats::downstream::{Downstream, Slowest};
 use crate::nats::overwrite::{NotRemoved, Overwriter};
 use crate::nats::store::{Snapshots, StoreError};
-use crate::nats::{Bus, ReadError};
+use crate::nats::{Bus, Media, PublishError, ReadError};
 use crate::record::{Stored, header};
 use crate::topology;
 
@@ -45,6 +45,8 @@ pub(crate) struct Custodian<M: Machine> {
     upstreams: BTreeMap<&'static str, Overwriter>,
     /// What the broker has copied out of the ledger, for somebody to take.
     waiting: Option<Overwriter>,
+    /// What people sent that is no text, there or on its way there.
+    media: Option<(Media, Overwriter)>,
     downstream: Downstream,
     snapshots: Snapshots,
     writer: mpsc::Sender<Errand<M>>,
@@ -75,6 +77,8 @@ pub(crate) enum OpenError {
     Own(#[from] NotRemoved),
     #[error(transparent)]
     Downstream(#[from] ReadError),
+    #[error(transparent)]
+    Media(#[from] PublishError),
 }
 
 /// How long it was waited for somebody downstream.
@@ -119,9 +123,14 @@ impl<M: Machine> Custodian<M> {
         if let Some(items) = topology::items_of(M::LEDGER) {
             waiting = Some(Overwriter::open(bus, items).await?);
         }
+        let mut media = None;
+        if upstreams.contains_key(topology::INBOUND) {
+            let objects = Media::open(bus).await?;
+            media = Some((objects, Overwriter::open(bus, topology::FETCH).await?));
+        }
         let downstream = Downstream::open(bus, M::LEDGER).await?;
         let snapshots = snapshots.clone();
-        Ok(Self { ledger, upstreams, waiting, downstream, snapshots, writer, jobs })
+        Ok(Self { ledger, upstreams, waiting, media, downstream, snapshots, writer, jobs })
     }
 
     pub(crate) async fn run(mut self) {
@@ -262,6 +271,7 @@ impl<M: Machine> Custodian<M> {
         };
         let Some(planned) = open.planned else { return Err(Stopped::WriterEnded) };
         self.replace_snapshots(planned.sequence).await?;
+        self.erase_media(customers, planned.sequence).await?;
         for (stream, pointers) in self.pointers(customers, planned.sequence).await? {
             let Some(upstream) = self.upstreams.get(stream) else { continue };
             let read = open.read.get(stream).sequence;
@@ -302,6 +312,43 @@ impl<M: Machine> Custodian<M> {
         Ok(planned.counts)
     }
 
+    /// Erases what the customers sent. What is on its way there is taken off its queue first: who has
+    /// it in hand looks there afterwards.
+    async fn erase_media(&self, customers: &[CustomerId], up_to: u64) -> Result<(), Stopped> {
+        let Some((objects, fetches)) = &self.media else { return Ok(()) };
+        for (stream, pointers) in self.pointers(customers, up_to).await? {
+            if stream == topology::INBOUND {
+                for subject in pointers.keys().filter_map(|subject| topology::fetched_for(subject))
+                {
+                    fetches.remove_all(&subject, u64::MAX).await?;
+                }
+            }
+        }
+        for media in self.media_of(customers, up_to).await? {
+            objects.overwrite(&media).await?;
+        }
+        Ok(())
+    }
+
+    /// The names of what the customers sent, by their records up to a sequence.
+    async fn media_of(
+        &self,
+        customers: &[CustomerId],
+        up_to: u64,
+    ) -> Result<BTreeSet<String>, Stopped> {
+        let mut found = BTreeSet::new();
+        for customer in customers {
+            let mut from = 1;
+            while let Some(message) = self.ledger.next(&topology::all_of(*customer), from).await?
+                && message.sequence <= up_to
+            {
+                from = message.sequence + 1;
+                found.extend(message.record.header(header::MEDIA).map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+
     /// What there is to erase, by place.
     async fn count(
         &self,
@@ -327,6 +374,8 @@ impl<M: Machine> Custodian<M> {
                 }
             }
         }
+        let media = self.media_of(customers, u64::MAX).await?.len();
+        count(topology::MEDIA.to_owned(), media as u64);
         if let Some(waiting) = &self.waiting {
             for customer in customers {
                 let mut from = 1;

@@ -31,6 +31,8 @@ pub struct InboundMessage {
     pub brand: Option<BrandId>,
     /// When it happened, by the source's clock.
     pub occurred_at: At,
+    /// The name in `MEDIA` of what the person sent.
+    pub media: Option<String>,
     /// The trace it belongs to.
     pub trace: TraceContext,
     /// JSON of `mainstem.channel.v1.ChannelEvent`.
@@ -98,8 +100,18 @@ impl Inbound {
     /// # Errors
     /// Not stored, or not known to be.
     pub async fn publish(&self, message: InboundMessage) -> Result<Published, PublishError> {
-        let InboundMessage { kind, id, channel, handle, store, brand, occurred_at, trace, body } =
-            message;
+        let InboundMessage {
+            kind,
+            id,
+            channel,
+            handle,
+            store,
+            brand,
+            occurred_at,
+            media,
+            trace,
+            body,
+        } = message;
         // The third word of `mainstem.channel.line.message.v1` is the kind of channel.
         let vendor = kind.split('.').nth(2).unwrap_or("other").to_owned();
         let mut publish = PublishMessage::build()
@@ -115,6 +127,9 @@ impl Inbound {
         for (name, value) in topology::place_headers(Some(&channel), store.as_ref(), brand.as_ref())
         {
             publish = publish.header(name, value.as_str());
+        }
+        if let Some(media) = &media {
+            publish = publish.header(header::MEDIA, media.as_str());
         }
         let subject = topology::inbound_subject(&vendor, &channel, &handle);
         let ack = self

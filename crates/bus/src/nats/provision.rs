@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{
@@ -8,8 +9,8 @@ use async_nats::jetstream::{kv, object_store};
 
 use crate::nats::Bus;
 use crate::topology::{
-    self, CONFIGURATIONS, DUPLICATE_WINDOW, LEASE_TTL, LEASES, LEDGERS, Retention, STREAMS,
-    StreamSpec,
+    self, CONFIGURATIONS, DUPLICATE_WINDOW, LEASE_TTL, LEASES, LEDGERS, MEDIA, MEDIA_KEPT,
+    PROFILE_KEPT, PROFILES, Retention, STREAMS, StreamSpec,
 };
 
 /// What provisioning did to one stream or bucket.
@@ -85,11 +86,14 @@ pub async fn provision(bus: &Bus, replicas: usize) -> Result<Vec<Change>, Provis
     for (wanted, found) in plans {
         changes.push(apply(bus, wanted, found).await?);
     }
-    changes.push(leases(bus, replicas).await?);
+    changes.push(keys(bus, LEASES, "who writes each ledger", LEASE_TTL, replicas).await?);
+    let profiles = "whose profile was fetched lately, by handle";
+    changes.push(keys(bus, PROFILES, profiles, PROFILE_KEPT, replicas).await?);
     let snapshots = LEDGERS.iter().map(|(service, _)| topology::snapshots(service));
     for bucket in [CONFIGURATIONS.to_owned()].into_iter().chain(snapshots) {
-        changes.push(objects(bus, bucket, replicas).await?);
+        changes.push(objects(bus, bucket, Duration::ZERO, replicas).await?);
     }
+    changes.push(objects(bus, MEDIA.to_owned(), MEDIA_KEPT, replicas).await?);
     Ok(changes)
 }
 
@@ -128,7 +132,7 @@ fn config(spec: &StreamSpec, replicas: usize) -> Config {
         },
         max_age: match spec.retention {
             Retention::For(span) => span,
-            Retention::Ever | Retention::UntilTaken => std::time::Duration::ZERO,
+            Retention::Ever | Retention::UntilTaken => Duration::ZERO,
         },
         // A full stream refuses; what waits, waits upstream.
         discard: DiscardPolicy::New,
@@ -234,28 +238,40 @@ async fn apply(bus: &Bus, wanted: Config, found: Option<Config>) -> Result<Chang
     Ok(Change::Updated(name, points))
 }
 
-async fn leases(bus: &Bus, replicas: usize) -> Result<Change, ProvisionError> {
-    if existing(bus, &format!("KV_{LEASES}")).await?.is_some() {
-        return Ok(Change::Unchanged(LEASES.to_owned()));
+async fn keys(
+    bus: &Bus,
+    bucket: &str,
+    description: &str,
+    max_age: Duration,
+    replicas: usize,
+) -> Result<Change, ProvisionError> {
+    if existing(bus, &format!("KV_{bucket}")).await?.is_some() {
+        return Ok(Change::Unchanged(bucket.to_owned()));
     }
     let config = kv::Config {
-        bucket: LEASES.to_owned(),
-        description: "who writes each ledger".to_owned(),
+        bucket: bucket.to_owned(),
+        description: description.to_owned(),
         history: 1,
-        max_age: LEASE_TTL,
+        max_age,
         num_replicas: replicas,
         ..kv::Config::default()
     };
-    bus.jetstream.create_key_value(config).await.map_err(|error| broker(LEASES, error))?;
-    Ok(Change::Created(LEASES.to_owned()))
+    bus.jetstream.create_key_value(config).await.map_err(|error| broker(bucket, error))?;
+    Ok(Change::Created(bucket.to_owned()))
 }
 
-async fn objects(bus: &Bus, bucket: String, replicas: usize) -> Result<Change, ProvisionError> {
+async fn objects(
+    bus: &Bus,
+    bucket: String,
+    max_age: Duration,
+    replicas: usize,
+) -> Result<Change, ProvisionError> {
     if existing(bus, &format!("OBJ_{bucket}")).await?.is_some() {
         return Ok(Change::Unchanged(bucket));
     }
     let config = object_store::Config {
         bucket: bucket.clone(),
+        max_age,
         num_replicas: replicas,
         ..object_store::Config::default()
     };

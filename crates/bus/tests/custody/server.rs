@@ -172,6 +172,7 @@ impl World {
             store: None,
             brand: None,
             occurred_at: At::from_millis(1),
+            media: None,
             body: serde_json::to_vec(&notes).unwrap().into(),
         };
         self.inbound.publish(message).await.unwrap();

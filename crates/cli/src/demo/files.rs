@@ -127,6 +127,7 @@ pub(super) fn config(secret: &Secret, clock: &str, places: &Places<'_>) -> Strin
     let _ = write!(
         text,
         "\n[ingress]\nhttp_listen = \"127.0.0.1:0\"\ngrpc_listen = \"127.0.0.1:0\"\n{}\nchannels_file = {channels:?}\nhandle_key = \"{}\"\n\
+         line_api_url = \"{line}\"\nline_data_url = \"{line}\"\n\
          \n[sender]\n{}\nchannels_file = {channels:?}\nline_api_url = \"{line}\"\ntoken = \"{}\"\n\
          \n[operator]\n{}\ntoken = \"{}\"\n",
         user("ingress"),

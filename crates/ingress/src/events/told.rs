@@ -106,6 +106,7 @@ pub(crate) fn message(
         store: store.cloned(),
         brand: brand.cloned(),
         occurred_at,
+        media: None,
         trace: trace.child(id.as_str()),
         body: body.into(),
         id,

@@ -173,6 +173,12 @@ pub struct IngressConfig {
     pub channels_file: Option<PathBuf>,
     /// Keys the hash of senders' ids: empty, or at least 32 bytes.
     pub handle_key: Secret,
+    /// LINE's API, or a stand-in for it.
+    pub line_api_url: String,
+    /// Where LINE answers with the contents of messages, or a stand-in.
+    pub line_data_url: String,
+    /// A content that is larger is not fetched. A few of them are in memory at once.
+    pub media_bytes_at_most: usize,
 }
 
 /// `[sender]`.
@@ -211,6 +217,9 @@ pub struct OperatorConfig {
 
 /// Key, what is wrong, remedy.
 type Finding = (&'static str, String, &'static str);
+
+const LINE_API: &str = "write https://api.line.me, or the address of a stand-in";
+const LINE_DATA: &str = "write https://api-data.line.me, or the address of a stand-in";
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -307,12 +316,13 @@ impl Config {
             "is shorter than 32 bytes",
             "write 32 random bytes or more, e.g. as 64 hexadecimal digits",
         );
-        require(
-            is_http(&self.sender.line_api_url),
-            "sender.line_api_url",
-            "is no http:// or https:// address",
-            "write https://api.line.me, or the address of a stand-in",
-        );
+        for (key, url, host) in [
+            ("sender.line_api_url", &self.sender.line_api_url, LINE_API),
+            ("ingress.line_api_url", &self.ingress.line_api_url, LINE_API),
+            ("ingress.line_data_url", &self.ingress.line_data_url, LINE_DATA),
+        ] {
+            require(is_http(url), key, "is no http:// or https:// address", host);
+        }
         findings
     }
 
@@ -323,6 +333,12 @@ impl Config {
             ("engine.position_every_inputs", engine.position_every_inputs, 1, 1_000_000),
             ("engine.snapshot_every_records", engine.snapshot_every_records, 100, 100_000_000),
             ("sender.concurrency", self.sender.concurrency as u64, 1, 1024),
+            (
+                "ingress.media_bytes_at_most",
+                self.ingress.media_bytes_at_most as u64,
+                1024,
+                512 * 1024 * 1024,
+            ),
         ];
         let second = Duration::from_secs(1);
         let spans = [

@@ -422,6 +422,7 @@ async fn commands(bus: &Bus, count: usize) -> anyhow::Result<Latencies> {
         store: None,
         brand: None,
         occurred_at: At::from_millis(0),
+        media: None,
         trace: TraceContext::root(id),
         body: record.body,
     };

@@ -139,6 +139,7 @@ fn first_message(number: usize) -> anyhow::Result<InboundMessage> {
         store: "taipei-1".parse().ok(),
         brand: "aurora".parse().ok(),
         occurred_at: At::parse(now).context("a time")?,
+        media: None,
         trace: TraceContext::root(&id),
         body: body.to_string().into(),
     })
