@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use mainstem_bus::Position;
 use mainstem_bus::nats::{Bus, Log, ReadError};
-use mainstem_bus::topology::{CUSTOMER, DEADLETTER, INBOUND, NOTIFICATION, ROUTING};
+use mainstem_bus::topology::{self, CUSTOMER, DEADLETTER, INBOUND, NOTIFICATION, ROUTING};
 use mainstem_domain::ChannelId;
+use mainstem_domain::configuration::ChannelKind;
+use mainstem_domain::person::Business;
 use mainstem_line_sandbox::Ledger;
 use mainstem_runtime::Config;
 
@@ -120,6 +122,10 @@ pub(crate) fn shown(report: &Report, asked: &[(&str, u64)]) -> String {
     };
     let mut rows = vec![row("events accepted", report.accepted)];
     rows.extend(parts(&report.by_kind, "from "));
+    // Nobody sent them: ingress asked LINE.
+    let profiles = topology::inbound_kind(ChannelKind::Line, Business::MemberUpdated.name());
+    let profiles = report.by_type.get(&profiles).copied().unwrap_or(0);
+    rows.push(row("  of these, profiles that LINE was asked for", profiles));
     rows.push(row("customers", report.customers));
     rows.push(row("  merged into another", report.merges));
     rows.push(row("cases opened", report.cases_by_queue.values().sum()));
