@@ -31,7 +31,29 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// One caller for each role, named by it. The token is `token-<role>`.
 pub const ROLES: [&str; 5] = ["store", "desk", "unit", "operator", "service"];
 
+/// What no process may log at any level: who somebody is, what opens something, and whatever a test
+/// plants, which has this word in it.
+const NEVER_LOGGED: [&str; 11] = [
+    "planted",
+    "line:p1:",
+    "password-of-",
+    "token-service",
+    "token-operator",
+    "secret-1",
+    "access-1",
+    "whsec_",
+    HANDLE_KEY,
+    ERASURE_KEY,
+    BINDING_KEY,
+];
+const HANDLE_KEY: &str = "a handle key of at least thirty-two bytes";
+const ERASURE_KEY: &str = "an erasure key of at least thirty-two bytes";
+const BINDING_KEY: &str = "a binding key of at least thirty-two bytes";
+
 /// A provisioned nats-server and what services need to run on it.
+///
+/// Its processes log everything that they can; when it is dropped, their logs are searched for what
+/// nobody may log.
 pub struct Deployment {
     /// The server.
     pub server: NatsServer,
@@ -209,6 +231,7 @@ impl Deployment {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let any = "127.0.0.1:0".to_owned();
         [
+            ("TELEMETRY__LOG_FILTER", "trace".to_owned()),
             ("NATS__URL", self.server.url()),
             ("CALLERS__FILE", file("callers.toml")),
             ("IDENTITY_MERGE__GRPC_LISTEN", any.clone()),
@@ -217,12 +240,12 @@ impl Deployment {
             ("INGRESS__HTTP_LISTEN", any.clone()),
             ("INGRESS__GRPC_LISTEN", any),
             ("INGRESS__CHANNELS_FILE", file("channels.toml")),
-            ("INGRESS__HANDLE_KEY", "a handle key of at least thirty-two bytes".to_owned()),
+            ("INGRESS__HANDLE_KEY", HANDLE_KEY.to_owned()),
             // Nobody listens there.
             ("INGRESS__LINE_API_URL", "http://127.0.0.1:9".to_owned()),
             ("INGRESS__LINE_DATA_URL", "http://127.0.0.1:9".to_owned()),
-            ("ERASURE__KEY", "an erasure key of at least thirty-two bytes".to_owned()),
-            ("ROUTING__BINDING_KEY", "a binding key of at least thirty-two bytes".to_owned()),
+            ("ERASURE__KEY", ERASURE_KEY.to_owned()),
+            ("ROUTING__BINDING_KEY", BINDING_KEY.to_owned()),
             ("ERASURE__TOKEN", "token-service".to_owned()),
             ("SENDER__CHANNELS_FILE", file("channels.toml")),
             ("SENDER__TOKEN", "token-service".to_owned()),
@@ -416,6 +439,24 @@ impl Deployment {
     /// A new connection, after the server was started again on its old port.
     pub async fn reconnect(&mut self) {
         self.bus = connect(&self.server, self.users).await;
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let files = std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
+        let logs = files.map(|file| file.path());
+        for log in logs.filter(|path| path.extension().is_some_and(|end| end == "log")) {
+            let text =
+                String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+            for line in text.lines() {
+                let told = NEVER_LOGGED.iter().find(|never| line.contains(**never));
+                assert!(told.is_none(), "{told:?} stands in {}: {line}", log.display());
+            }
+        }
     }
 }
 

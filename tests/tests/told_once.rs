@@ -86,7 +86,6 @@ impl Stand {
         std::fs::write(&accounts, credentials).unwrap();
         let accounts = accounts.display().to_string();
         let mut settings = vec![
-            ("MAINSTEM__TELEMETRY__LOG_FILTER", "trace".to_owned()),
             ("MAINSTEM__INGRESS__CHANNELS_FILE", accounts.clone()),
             ("MAINSTEM__SENDER__CHANNELS_FILE", accounts),
         ];
