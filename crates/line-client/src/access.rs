@@ -20,8 +20,8 @@ const TOKEN_PATH: &str = "/oauth2/v3/token";
 pub(crate) enum Access {
     /// It stands in the channels file, until somebody changes it.
     Fixed(Arc<SecretString>),
-    /// It is asked for.
-    Issued { client_id: String, client_secret: SecretString, token: Mutex<Option<Token>> },
+    /// It is asked for, with the newest secret that LINE takes.
+    Issued { client_id: String, client_secrets: Vec<SecretString>, token: Mutex<Option<Token>> },
 }
 
 pub(crate) struct Token {
@@ -42,7 +42,11 @@ impl Access {
         match (&channel.channel_id, &channel.access_token) {
             (Some(client_id), _) => Self::Issued {
                 client_id: client_id.clone(),
-                client_secret: channel.secret.clone(),
+                client_secrets: [Some(&channel.secret), channel.previous_secret.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect(),
                 token: Mutex::default(),
             },
             // The channels file is refused when it has neither.
@@ -52,16 +56,16 @@ impl Access {
 
     /// A token that LINE should take. Whoever asks meanwhile waits for the same one.
     pub(crate) async fn token(&self, caller: &Caller) -> Result<Arc<SecretString>, CallError> {
-        let (client_id, client_secret, token) = match self {
+        let (client_id, client_secrets, token) = match self {
             Self::Fixed(token) => return Ok(token.clone()),
-            Self::Issued { client_id, client_secret, token } => (client_id, client_secret, token),
+            Self::Issued { client_id, client_secrets, token } => (client_id, client_secrets, token),
         };
         let mut held = token.lock().await;
         let now = caller.now();
         if let Some(token) = held.as_ref().filter(|token| now < token.renew_at) {
             return Ok(token.secret.clone());
         }
-        match issue(caller, client_id, client_secret).await {
+        match issue(caller, client_id, client_secrets).await {
             Ok(issue) => {
                 let ends_at = now.after(Duration::from_secs(issue.expires_in));
                 let lives = ends_at.since(now);
@@ -97,7 +101,23 @@ impl Access {
     }
 }
 
+/// While a secret is reissued, LINE takes one of two.
 async fn issue(
+    caller: &Caller,
+    client_id: &str,
+    client_secrets: &[SecretString],
+) -> Result<Issue, CallError> {
+    let mut last = Err(CallError::Unreadable);
+    for client_secret in client_secrets {
+        last = issue_for(caller, client_id, client_secret).await;
+        if !matches!(last, Err(CallError::NoAccess { .. })) {
+            break;
+        }
+    }
+    last
+}
+
+async fn issue_for(
     caller: &Caller,
     client_id: &str,
     client_secret: &SecretString,

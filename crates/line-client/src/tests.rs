@@ -24,6 +24,7 @@ provider = "p1"
 destination = "U1"
 channel_id = "1654321"
 secret = "s&cret"
+previous_secret = "before"
 
 [channels.fixed]
 provider = "p1"
@@ -37,6 +38,8 @@ access_token = "long-lived"
 struct Line {
     issued: AtomicU64,
     refuses_to_issue: Mutex<Option<StatusCode>>,
+    /// The only secret that it takes; none: any.
+    takes: Mutex<Option<String>>,
     forms: Mutex<Vec<String>>,
     sent: Mutex<Vec<String>>,
 }
@@ -50,6 +53,10 @@ impl Line {
 
 async fn issue(State(line): State<Arc<Line>>, form: String) -> Response {
     line.forms.lock().unwrap().push(form);
+    let takes = line.takes.lock().unwrap().clone();
+    if takes.is_some_and(|secret| !line.forms.lock().unwrap().last().unwrap().ends_with(&secret)) {
+        return (StatusCode::BAD_REQUEST, r#"{"error":"invalid_client"}"#).into_response();
+    }
     if let Some(status) = *line.refuses_to_issue.lock().unwrap() {
         return (status, r#"{"error":"invalid_client"}"#).into_response();
     }
@@ -177,7 +184,19 @@ async fn while_line_issues_none_the_old_one_serves_until_its_end() {
     *bench.line.refuses_to_issue.lock().unwrap() = Some(StatusCode::BAD_REQUEST);
     let heard = bench.send("issued").await;
     assert!(matches!(heard, Heard::Answer(Answer::Unauthorized { .. })), "{heard:?}");
+    assert_eq!(bench.line.forms.lock().unwrap().len(), 5, "both secrets were tried");
     assert_eq!(bench.line.sent.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn while_a_secret_is_reissued_the_one_before_is_tried_too() {
+    let bench = Bench::new().await;
+    *bench.line.takes.lock().unwrap() = Some("before".to_owned());
+    assert_eq!(bench.send("issued").await, DONE);
+    *bench.line.takes.lock().unwrap() = Some("s%26cret".to_owned());
+    bench.now.fetch_add(900_000, Ordering::SeqCst);
+    assert_eq!(bench.send("issued").await, DONE);
+    assert_eq!((bench.issued(), bench.line.forms.lock().unwrap().len()), (2, 3));
 }
 
 #[tokio::test]
