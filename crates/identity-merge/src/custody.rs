@@ -1,6 +1,9 @@
-//! What becomes of the records of customers who were taken apart or erased.
+//! What becomes of the records of customers who were taken apart or erased, and of those that hold what
+//! was taken back.
 
-use mainstem_bus::{Chore, Counts, Keeper, Stored, topology};
+use bytes::Bytes;
+use mainstem_bus::custody::Message;
+use mainstem_bus::{Chore, Counts, Keeper, Record, Stored, topology};
 use mainstem_domain::CustomerId;
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::identity::{Input, State};
@@ -21,15 +24,57 @@ pub(crate) fn chores(state: &State) -> Vec<Chore> {
         job: erasure.to_string(),
         customers: of.customers.clone(),
     });
-    moves.chain(erasures).collect()
+    let unsends = state.unsends().map(|(unsend, of)| Chore::Hide {
+        job: unsend.to_string(),
+        customers: of.customers.clone(),
+        message: Message { channel: of.channel.clone(), id: of.message.clone() },
+    });
+    moves.chain(unsends).chain(erasures).collect()
 }
 
 pub(crate) fn chore_done(job: &str, counts: Counts) -> Option<Input> {
     if let Ok(split) = job.parse() {
         return Some(Input::Moved { split, counts });
     }
+    if let Ok(unsend) = job.parse() {
+        return Some(Input::Hidden { unsend, counts });
+    }
     let erasure = job.parse().ok()?;
     Some(Input::ReportErasure { erasure, service: SERVICE.to_owned(), counts })
+}
+
+/// What `other` says of a message that was taken back.
+pub(crate) const UNSENT: &str = "unsent";
+
+/// A channel event without its message: who it was, where and when, and that it was taken back.
+pub(crate) fn without(message: &Message, record: &Record) -> Option<Bytes> {
+    let event = channel_event_of(record)?;
+    if (event.channel.as_str(), &event.message) != (message.channel.as_str(), &message.id) {
+        return None;
+    }
+    let unsent = channel::ChannelEvent {
+        id: event.id,
+        channel: event.channel,
+        store: event.store,
+        brand: event.brand,
+        act: Some(channel::channel_event::Act::Other(UNSENT.to_owned())),
+        identifiers: event.identifiers,
+        occur_time: event.occur_time,
+        receive_time: event.receive_time,
+        mode: event.mode,
+        ..channel::ChannelEvent::default()
+    };
+    serde_json::to_vec(&unsent).ok().map(Bytes::from)
+}
+
+/// Whether an event is of a message, which can be taken back.
+pub(crate) fn is_message(record: &Record) -> bool {
+    channel_event_of(record).is_some_and(|event| !event.message.is_empty())
+}
+
+fn channel_event_of(record: &Record) -> Option<channel::ChannelEvent> {
+    let of_channel = record.kind().starts_with("mainstem.channel.");
+    of_channel.then(|| serde_json::from_slice(&record.body).ok()).flatten()
 }
 
 /// A channel event is whose its strongest identifier is that any piece has. What says who somebody
