@@ -88,7 +88,12 @@ impl Running {
 }
 
 async fn call(handle: &Handle, method: &str, customers: &[CustomerId]) -> String {
-    let request_id = if customers.is_empty() { String::new() } else { method.replace(' ', "-") };
+    // It is stored, so it must not say what is hidden.
+    let request_id = match method.split_once(' ') {
+        Some((method, text)) => format!("{method}-{}", &name_of(text)[..8]),
+        None if customers.is_empty() => String::new(),
+        None => method.to_owned(),
+    };
     call_as(handle, method, customers, &request_id).await
 }
 
