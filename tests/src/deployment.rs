@@ -376,6 +376,19 @@ impl Deployment {
         .await;
     }
 
+    /// A connection of the admin's that knows nothing of Mainstem.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn admin(&self) -> async_nats::Client {
+        let mut options = async_nats::ConnectOptions::new();
+        if self.users {
+            let (user, password) = (users::TEST.to_owned(), users::password(users::TEST));
+            options = options.user_and_password(user, password);
+        }
+        options.connect(self.server.url()).await.expect("connects")
+    }
+
     /// Everything that a stream holds now.
     ///
     /// # Panics
@@ -390,26 +403,13 @@ impl Deployment {
         messages
     }
 
-    /// The broker as any client sees it.
-    ///
-    /// # Panics
-    /// When it cannot be reached.
-    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
-        let mut options = async_nats::ConnectOptions::new();
-        if self.users {
-            let (user, password) = (users::TEST.to_owned(), users::password(users::TEST));
-            options = options.user_and_password(user, password);
-        }
-        let client = options.connect(self.server.url()).await.expect("connects");
-        async_nats::jetstream::new(client)
-    }
-
     /// How many messages a stream holds for each subject that matches, without reading them.
     ///
     /// # Panics
     /// When the server does not answer.
     pub async fn subjects(&self, stream: &str, filter: &str) -> BTreeMap<String, usize> {
-        let stream = self.jetstream().await.get_stream(stream).await.expect("is there");
+        let client = self.admin().await;
+        let stream = jetstream::new(client).get_stream(stream).await.expect("is there");
         let mut subjects = stream.info_with_subjects(filter).await.expect("is told");
         let mut found = BTreeMap::new();
         while let Some(subject) = subjects.next().await {
@@ -417,6 +417,18 @@ impl Deployment {
             found.insert(subject, times);
         }
         found
+    }
+
+    /// Deletes all snapshots of a service: whoever starts next folds the log alone.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn forget_snapshots(&self, service: &str) {
+        let client = self.admin().await;
+        let bucket =
+            mainstem_bus::topology::bucket_stream(&mainstem_bus::topology::snapshots(service));
+        let stream = jetstream::new(client).get_stream(bucket).await.expect("is there");
+        stream.purge().await.expect("is purged");
     }
 
     /// Waits until a service has taken everything that an upstream holds, and stored what came of

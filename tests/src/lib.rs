@@ -3,6 +3,7 @@
 
 pub mod deployment;
 pub mod docker;
+pub mod files;
 pub mod linkage;
 pub mod nats_server;
 pub mod page;

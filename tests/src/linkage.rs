@@ -131,6 +131,7 @@ fn event(
         reply_token: None,
         attributes,
         consents: Vec::new(),
+        message: None,
     })
 }
 

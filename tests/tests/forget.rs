@@ -4,12 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mainstem_bus::nats::{Inbound, InboundMessage};
 use mainstem_bus::{Stored, TraceContext, topology};
 use mainstem_domain::{At, Refusal};
 use mainstem_tests::deployment::{Deployment, Event, Service, configuration, eventually};
+use mainstem_tests::files::{self, contain};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -220,7 +221,10 @@ async fn whoever_is_erased_is_found_nowhere_whatever_is_killed() {
         assert!(service.stop(), "it leaves a snapshot");
     }
     services = SERVICES.into_iter().map(|name| (name, deployment.service(name))).collect();
-    assert!(contains(&store(&deployment), PLANTED[2]), "the search finds what is there");
+    assert!(
+        contain(&files::all(deployment.server.store()), PLANTED[2]),
+        "the search finds what is there"
+    );
 
     let body = json!({"requestId": "x", "customer": customer, "force": true});
     let begun = ask(&deployment, "erase-customer", body).await.unwrap();
@@ -280,41 +284,14 @@ async fn whoever_is_erased_is_found_nowhere_whatever_is_killed() {
             snapshots += 1;
             let plain = [(PathBuf::from(stream), plain)];
             for planted in PLANTED {
-                assert!(!contains(&plain, planted), "{planted} is in a snapshot");
+                assert!(!contain(&plain, planted), "{planted} is in a snapshot");
             }
         }
         assert!(snapshots > 0, "{stream} has no snapshot");
     }
     deployment.server.stop();
-    let store = store(&deployment);
+    let store = files::all(deployment.server.store());
     for planted in PLANTED {
-        assert!(!contains(&store, planted), "{planted} is in the server's files (seed {seed})");
+        assert!(!contain(&store, planted), "{planted} is in the server's files (seed {seed})");
     }
-}
-
-/// Every file that the server keeps, and what packed snapshots in them unpack to.
-fn store(deployment: &Deployment) -> Vec<(PathBuf, Vec<u8>)> {
-    fn all(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
-        for entry in std::fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                all(&path, files);
-            } else if let Ok(bytes) = std::fs::read(&path) {
-                files.push((path, bytes));
-            }
-        }
-    }
-    let mut files = Vec::new();
-    all(deployment.server.store(), &mut files);
-    files
-}
-
-fn contains(files: &[(PathBuf, Vec<u8>)], text: &str) -> bool {
-    let found = files
-        .iter()
-        .find(|(_, bytes)| bytes.windows(text.len()).any(|window| window == text.as_bytes()));
-    if let Some((path, _)) = found {
-        eprintln!("{text} is in {}", path.display());
-    }
-    found.is_some()
 }

@@ -99,7 +99,8 @@ impl Shop {
 
     /// The content of that name, as any client reads it.
     async fn content(&self, media: &str) -> Option<Vec<u8>> {
-        let bucket = self.deployment.jetstream().await.get_object_store("MEDIA").await.unwrap();
+        let jetstream = async_nats::jetstream::new(self.deployment.admin().await);
+        let bucket = jetstream.get_object_store("MEDIA").await.unwrap();
         let mut object = bucket.get(media).await.ok()?;
         let mut content = Vec::new();
         object.read_to_end(&mut content).await.unwrap();

@@ -7,12 +7,13 @@
 //! | job | what is done, in this order |
 //! |---|---|
 //! | move | when everybody downstream has read so far: each record of the customer that is older than the job: asked whose it is, appended again under its owner, and deleted when the copy is stored |
+//! | hide | when everybody downstream has read so far, and every move opened before is through: each record that holds a message which was taken back: appended again without its content; when the copy is stored, the upstream messages that hold it are deleted, then the record; at last, the same of the upstream subject that the job came from |
 //! | erase | what is there is counted and the counts are recorded; a snapshot without the customer is taken and read back; all other snapshots are deleted; then what the customer sent that is no text; then the upstream messages that the customer's records came from, then the records, and the receipts that name the customer |
 //!
 //! A customer's jobs are done in the order in which they were opened.
 //!
-//! A copy is no news to those who read the ledger, so a move waits until each of them has read the
-//! record that opened it: until then one of them may still need an original. How far they are is
+//! A copy is no news to those who read the ledger, so a move and a hiding wait until each of them has
+//! read the record that opened it: until then one of them may still need an original. How far they are is
 //! what the newest record of their own ledgers says, which is stored; whoever reads is declared by
 //! [`topology::readers_of`]. A silent reader writes it down after 10 s
 //! at the latest. While one does not run, or never has, the move waits, and reads must tell by the
@@ -26,22 +27,31 @@
 //! - Nothing that was moved is deleted before every service downstream has read it for good.
 //! - Every step can be done again: what is deleted is found by what still points there, and the
 //!   pointer goes last. A record is copied once for each job, however often it is tried.
+//! - What may be hidden stands in no other record's header: that record could not be replaced, as what
+//!   follows it builds on it. See [`Machine::stands_alone`](crate::Machine::stands_alone).
 //! - The record that opens a job is not deleted by it, and a deleted record is never the ledger's
 //!   last: the one that ends its job comes behind it. So a reader's place can be verified by what
 //!   follows it.
 //! - Only the writer copies and says what may be deleted. One that was replaced in between deletes
 //!   at worst what its successor would delete: a sequence is never used twice.
 
-use mainstem_domain::CustomerId;
+use std::time::Duration;
+
 use mainstem_domain::custody::{Custody, Job as CustodyJob, Owner};
 use mainstem_domain::person::Carrier;
+use mainstem_domain::{ChannelId, CustomerId};
 use serde::{Deserialize, Serialize};
 
 use crate::positions::Positions;
+use crate::record::Stored;
 use crate::topology;
 
 /// How many records were at each place, e.g. `CUSTOMER customer.*.channel`. Names nobody.
 pub type Counts = mainstem_domain::custody::Counts;
+
+/// What is hidden was stored so long before the job was opened, at most: people can take a message
+/// back for a day, and what came in waits for the decider for no longer than it is kept.
+pub(crate) const HIDDEN_WITHIN: Duration = topology::KEPT.saturating_add(Duration::from_hours(48));
 
 /// A job that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +63,15 @@ pub enum Chore {
         /// Whose records are looked at.
         customer: CustomerId,
     },
+    /// A message was taken back.
+    Hide {
+        /// The job's name, without `/` or blanks.
+        job: String,
+        /// All the ids of whose it is; none when it is nobody's.
+        customers: Vec<CustomerId>,
+        /// The message.
+        message: Message,
+    },
     /// A customer is forgotten.
     Erase {
         /// The job's name, without `/` or blanks.
@@ -62,12 +81,21 @@ pub enum Chore {
     },
 }
 
+/// A message of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it came in.
+    pub channel: ChannelId,
+    /// The source's id of it.
+    pub id: String,
+}
+
 impl Chore {
     /// The job's name.
     #[must_use]
     pub fn job(&self) -> &str {
         match self {
-            Self::Move { job, .. } | Self::Erase { job, .. } => job,
+            Self::Move { job, .. } | Self::Hide { job, .. } | Self::Erase { job, .. } => job,
         }
     }
 
@@ -76,8 +104,13 @@ impl Chore {
     pub fn customers(&self) -> &[CustomerId] {
         match self {
             Self::Move { customer, .. } => std::slice::from_ref(customer),
-            Self::Erase { customers, .. } => customers,
+            Self::Hide { customers, .. } | Self::Erase { customers, .. } => customers,
         }
+    }
+
+    /// Whether it may only be done when everybody downstream has read what it replaces.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Self::Move { .. } | Self::Hide { .. })
     }
 }
 
@@ -162,6 +195,14 @@ pub(crate) mod verdict {
     pub(crate) const STAYS: &str = "stays";
     /// Its copy is stored, or it is nobody's: delete it.
     pub(crate) const REMOVE: &str = "remove";
+}
+
+impl Stored {
+    /// Whether a job that was opened by the record at `since` may hide this one: everybody downstream
+    /// has read it. Of what a move has copied since then, they have read the original.
+    pub(crate) fn hidden_since(&self, since: u64) -> bool {
+        self.sequence < since || self.record.is_moved()
+    }
 }
 
 /// The customers that a text names.

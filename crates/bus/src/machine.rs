@@ -6,8 +6,8 @@ use mainstem_domain::{Decider, Refusal, RefusalCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::custody::{Chore, Counts, Keeper};
-use crate::record::{Stored, Unreadable};
+use crate::custody::{Chore, Counts, Keeper, Message};
+use crate::record::{Record, Stored, Unreadable};
 
 /// A stream that a decider reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,22 @@ pub trait Machine: Send + Sync + 'static {
         Keeper::Stays
     }
 
-    /// What a record that was moved under its owner says again. Its original was folded before, or
+    /// What is left of a body without a message that was taken back; `None` when it does not hold it.
+    /// Asked for records of the ledger and of upstreams, each as often as a job looks at it.
+    #[must_use]
+    fn without(message: &Message, record: &Record) -> Option<Bytes> {
+        let _ = (message, record);
+        None
+    }
+
+    /// Whether what an event says can be hidden: then no other record of its input carries it.
+    #[must_use]
+    fn stands_alone(event: &EventOf<Self>, cause: Option<&Stored>) -> bool {
+        let _ = (event, cause);
+        false
+    }
+
+    /// What a record that was moved under its owner, or hidden, says again. Its original was folded before, or
     /// never will be, because it is deleted; so what the event does must do nothing when it was
     /// done.
     ///

@@ -327,12 +327,12 @@ pub fn items_for(customer: CustomerId) -> String {
     format!("outbox.*.{customer}")
 }
 
-/// A customer's subject with the customer left out, for counts that name nobody.
+/// A subject with the customer or the channel left out, for counts that name nobody.
 #[must_use]
 pub fn place_of(subject: &str) -> String {
     let mut words = subject.split('.');
-    let (first, _, third) = (words.next(), words.next(), words.next());
-    format!("{}.*.{}", first.unwrap_or_default(), third.unwrap_or_default())
+    let (first, _, third) = (words.next().unwrap_or_default(), words.next(), words.next());
+    third.map_or_else(|| format!("{first}.*"), |third| format!("{first}.*.{third}"))
 }
 
 /// `ce-type` of a channel event: `mainstem.channel.<kind>.<name>.v1`.

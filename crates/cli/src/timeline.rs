@@ -135,6 +135,7 @@ fn text(body: &Value) -> String {
     .into_iter()
     .filter_map(Value::as_str)
     .chain(body["templates"].as_array().into_iter().flatten().filter_map(Value::as_str))
+    .chain(taken_back(body))
     .chain(identifiers(body))
     .filter(|word| !word.is_empty())
     .map(|word| constant(word).unwrap_or_else(|| word.to_owned()))
@@ -146,6 +147,14 @@ fn text(body: &Value) -> String {
         text.push('…');
     }
     text
+}
+
+/// A message that is not there any more, or the wish that it go.
+fn taken_back(body: &Value) -> Option<&'static str> {
+    if body["other"] == "unsent" {
+        return Some("(taken back)");
+    }
+    body["unsend"]["message"].is_string().then_some("takes a message back")
 }
 
 /// Who somebody is known by from then on; a channel event tells its own elsewhere.
@@ -185,6 +194,12 @@ mod tests {
             (json!({"survivor": "C1", "absorbed": "C2"}), "C1 C2"),
             (json!({"identifiers": [{"identifier": "member:1"}]}), "member:1"),
             (json!({"templates": ["opened", "closing"]}), "opened closing"),
+            (
+                json!({"id": "e1", "other": "unsent", "identifiers": [{"identifier": "line:p:U1"}]}),
+                "(taken back)",
+            ),
+            (json!({"id": "e2", "unsend": {"message": "7"}}), "takes a message back"),
+            (json!({"other": "beacon"}), ""),
             (Value::Null, ""),
         ];
         for (body, expected) in cases {

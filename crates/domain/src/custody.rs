@@ -157,6 +157,8 @@ impl Input {
             | IdentityEvent::Disputed { .. }
             | IdentityEvent::DisputeSettled { .. }
             | IdentityEvent::Moved { .. }
+            | IdentityEvent::Unsent { .. }
+            | IdentityEvent::Hidden { .. }
             | IdentityEvent::ErasureReported { .. }
             | IdentityEvent::Suggested { .. }
             | IdentityEvent::Conflicted { .. }

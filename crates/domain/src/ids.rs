@@ -282,6 +282,13 @@ derived!(
     "E"
 );
 derived!(
+    /// One message that its person took back.
+    UnsendId,
+    "unsend",
+    b'U',
+    "U"
+);
+derived!(
     /// One case on one back-office queue.
     CaseId,
     "case",

@@ -30,7 +30,7 @@ pub use decider::{Decider, Decision, Wakeup};
 pub use ids::{
     AttributeName, BrandId, CalendarId, CaseId, ChannelId, ConflictId, ConversationId, CustomerId,
     DeskId, DisputeId, ErasureId, EventId, IdError, ItemId, Means, Purpose, QueueId, SplitId,
-    StaffId, StoreId, SuggestionId, Tag, UnitId, derive_uuid,
+    StaffId, StoreId, SuggestionId, Tag, UnitId, UnsendId, derive_uuid,
 };
 pub use language::{Language, NoLanguage};
 pub use refusal::{Refusal, RefusalCode, Violation};

@@ -37,6 +37,8 @@ pub struct ChannelEvent {
     pub attributes: Vec<Attribute>,
     /// What the person allowed or refused by it; each channel and purpose once.
     pub consents: Vec<Consent>,
+    /// The source's id of the message that was sent or edited, if it was one.
+    pub message: Option<String>,
 }
 
 /// Something that an event says about its person.

@@ -1,10 +1,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+use mainstem_bus::custody::Message;
 use mainstem_bus::record::header;
 use mainstem_bus::{
-    Call, Chore, Counts, Draft, Gauge, Keeper, Machine, Method, Stored, Unreadable, Upstream,
-    need_whole_scope, no_such_method, read_request, topology,
+    Call, Chore, Counts, Draft, Gauge, Keeper, Machine, Method, Record, Stored, Unreadable,
+    Upstream, need_whole_scope, no_such_method, read_request, topology,
 };
 use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::identity::{Answer, Event, Identity, Input, Profile, State};
@@ -36,7 +38,7 @@ impl Machine for IdentityMachine {
     const SERVICE: &'static str = mainstem_domain::identity::SERVICE;
     const LEDGER: &'static str = topology::CUSTOMER;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::INBOUND, ledger: false }];
-    const SNAPSHOT_VERSION: u32 = 4;
+    const SNAPSHOT_VERSION: u32 = 5;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCustomer", endpoint: "get-customer", roles: READERS },
         Method { name: "ResolveCustomer", endpoint: "resolve-customer", roles: READERS },
@@ -81,9 +83,12 @@ impl Machine for IdentityMachine {
         if let Some(encoded) = identity::encode(event) {
             let customer = event.owner();
             return Draft {
-                subject: match customer {
-                    Some(customer) => topology::identity_subject(customer),
-                    None => topology::ledger_subject(Self::SERVICE, topology::ERASED),
+                subject: match (customer, event) {
+                    (Some(customer), _) => topology::identity_subject(customer),
+                    (None, Event::Unsent { channel, .. } | Event::Hidden { channel, .. }) => {
+                        topology::channel_subject(None, channel)
+                    }
+                    (None, _) => topology::ledger_subject(Self::SERVICE, topology::ERASED),
                 },
                 kind: Cow::Borrowed(encoded.kind),
                 body: encoded.body,
@@ -162,8 +167,17 @@ impl Machine for IdentityMachine {
         custody::keeper_of(state, message)
     }
 
+    fn without(message: &Message, record: &Record) -> Option<Bytes> {
+        custody::without(message, record)
+    }
+
+    fn stands_alone(event: &Event, cause: Option<&Stored>) -> bool {
+        matches!(event, Event::Channel { .. })
+            && cause.is_some_and(|cause| custody::is_message(&cause.record))
+    }
+
     fn moved(message: &Stored) -> Result<Option<Event>, Unreadable> {
-        // Only channel events are moved, and taking one again changes nothing.
+        // Only channel events are moved or hidden, and taking one again changes nothing.
         Self::decode(message).map(Some)
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::custody::Says;
 use crate::journey::{Ask, Journey};
-use crate::{entry, list};
+use crate::{custody, entry, list};
 
 /// Bytes of the bodies on one page. The broker refuses messages above 1 MiB.
 const PAGE_BYTES: usize = 512 * 1024;
@@ -121,9 +121,11 @@ async fn shown(
 ///
 /// What was decided since stands under its owner, and what was moved does again. Of what was decided
 /// before, the other ledgers do not say whose it is, so it is not shown. A person's chat is never
-/// shown under somebody else.
+/// shown under somebody else. What is left of a message that was taken back stands where the message
+/// stood, so it is shown like that.
 fn is_shown(apart_since: At, message: &Stored, own: bool) -> bool {
-    own || message.record.is_moved() || message.decided_at() >= apart_since
+    let moved = message.record.is_moved() && !custody::is_hidden(&message.record);
+    own || moved || message.decided_at() >= apart_since
 }
 
 fn strange_token() -> FieldError {

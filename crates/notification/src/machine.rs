@@ -296,6 +296,8 @@ fn from_identity(event: IdentityEvent) -> Option<Input> {
         | IdentityEvent::Split { .. }
         | IdentityEvent::Restated(_)
         | IdentityEvent::Moved { .. }
+        | IdentityEvent::Unsent { .. }
+        | IdentityEvent::Hidden { .. }
         | IdentityEvent::Erased { .. }
         | IdentityEvent::ErasureReported { .. }
         | IdentityEvent::Channel { .. } => None,

@@ -65,6 +65,7 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
         reply_token: Some(event.reply_token).filter(|token| !token.is_empty()),
         attributes: event.attributes.into_iter().filter_map(attribute_from).collect(),
         consents: event.consents.into_iter().filter_map(consent_from).collect(),
+        message: Some(event.message).filter(|message| !message.is_empty()),
     };
     Ok(Read { event, unreadable_identifiers })
 }
@@ -233,6 +234,8 @@ mod tests {
         assert_eq!(act(serde_json::json!({"other": "beacon"})), Act::Other);
         let media = serde_json::json!({"media": {"id": "m1", "type": "image"}});
         assert_eq!(act(media), Act::Media("m1".to_owned()));
+        let sent = event(&serde_json::json!({"text": "x", "message": "7"})).unwrap().event;
+        assert_eq!(sent.message.as_deref(), Some("7"));
         let unsend = serde_json::json!({"unsend": {"message": "7"}});
         assert_eq!(act(unsend), Act::Unsend("7".to_owned()));
         for business in Business::ALL {

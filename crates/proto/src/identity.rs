@@ -54,6 +54,10 @@ pub const CUSTOMER_SPLIT: &str = "mainstem.identity.customer-split.v1";
 pub const CUSTOMER_RESTATED: &str = "mainstem.identity.customer-restated.v1";
 /// All records stand under their owners.
 pub const RECORDS_MOVED: &str = "mainstem.identity.records-moved.v1";
+/// A message was taken back.
+pub const MESSAGE_UNSENT: &str = "mainstem.identity.message-unsent.v1";
+/// No record holds it any more.
+pub const MESSAGE_HIDDEN: &str = "mainstem.identity.message-hidden.v1";
 /// A customer is forgotten.
 pub const CUSTOMER_ERASED: &str = "mainstem.identity.customer-erased.v1";
 /// A service is through with an erasure.
@@ -220,6 +224,24 @@ pub fn encode(event: &Event) -> Option<Encoded> {
                 counts: counts.clone().into_iter().collect(),
             },
         ),
+        Event::Unsent { id, customers, channel, message } => record::write(
+            MESSAGE_UNSENT,
+            &wire::MessageUnsent {
+                unsend: id.to_string(),
+                customers: texts(customers),
+                channel: channel.to_string(),
+                message: message.clone(),
+            },
+        ),
+        Event::Hidden { unsend, customer, channel, counts } => record::write(
+            MESSAGE_HIDDEN,
+            &wire::MessageHidden {
+                unsend: unsend.to_string(),
+                customer: crate::field::text(customer.as_ref()),
+                channel: channel.to_string(),
+                counts: counts.clone().into_iter().collect(),
+            },
+        ),
         Event::Channel { .. } => return None,
     })
 }
@@ -366,6 +388,26 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             Event::ErasureReported {
                 id: parse_id("erasure", &record.erasure)?,
                 service: record.service,
+                counts: record.counts.into_iter().collect(),
+            }
+        }
+        MESSAGE_UNSENT => {
+            let record: wire::MessageUnsent = record::read(body)?;
+            Event::Unsent {
+                id: parse_id("unsend", &record.unsend)?,
+                customers: each("customers", &record.customers, |field, text| {
+                    parse_customer(field, text)
+                })?,
+                channel: parse_id("channel", &record.channel)?,
+                message: record.message,
+            }
+        }
+        MESSAGE_HIDDEN => {
+            let record: wire::MessageHidden = record::read(body)?;
+            Event::Hidden {
+                unsend: parse_id("unsend", &record.unsend)?,
+                customer: crate::field::parse_optional("customer", &record.customer)?,
+                channel: parse_id("channel", &record.channel)?,
                 counts: record.counts.into_iter().collect(),
             }
         }

@@ -12,8 +12,8 @@ use mainstem_domain::routing::{
 use mainstem_domain::voice::Message;
 use mainstem_domain::{
     At, BrandId, CaseId, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, ItemId,
-    QueueId, SplitId, StoreId, SuggestionId, Tag, UnitId, identity as id, notification as note,
-    routing as route,
+    QueueId, SplitId, StoreId, SuggestionId, Tag, UnitId, UnsendId, identity as id,
+    notification as note, routing as route,
 };
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ use conversations::{conversation_event, withdrawn};
 use notifications::{delivery, notification_event};
 
 /// Every kind that a service writes.
-const KINDS: [&str; 58] = [
+const KINDS: [&str; 60] = [
     watch::CASE_WITHDRAWN,
     watch::CONVERSATION_WITHDRAWN,
     identity::CUSTOMER_CREATED,
@@ -55,6 +55,8 @@ const KINDS: [&str; 58] = [
     identity::CUSTOMER_SPLIT,
     identity::CUSTOMER_RESTATED,
     identity::RECORDS_MOVED,
+    identity::MESSAGE_UNSENT,
+    identity::MESSAGE_HIDDEN,
     identity::CUSTOMER_ERASED,
     identity::ERASURE_REPORTED,
     routing::CASE_OPENED,
@@ -374,7 +376,21 @@ fn identity_event() -> impl Strategy<Value = id::Event> {
             id::Event::ErasureReported { id: ErasureId::derive(&id.to_string()), service, counts }
         }),
     ];
-    prop_oneof![made, reviewed, parted]
+    let unsent = prop_oneof![
+        (any::<u64>(), vec(customer(), 0..3), slug(), any_text()).prop_map(
+            |(id, customers, channel, message)| {
+                let (id, channel) = (UnsendId::derive(&id.to_string()), channel.parse().unwrap());
+                id::Event::Unsent { id, customers, channel, message }
+            }
+        ),
+        (any::<u64>(), option::of(customer()), slug(), counts()).prop_map(
+            |(id, customer, channel, counts)| {
+                let unsend = UnsendId::derive(&id.to_string());
+                id::Event::Hidden { unsend, customer, channel: channel.parse().unwrap(), counts }
+            }
+        ),
+    ];
+    prop_oneof![made, reviewed, parted, unsent]
 }
 
 fn carrier() -> impl Strategy<Value = Option<Carrier>> {

@@ -1,12 +1,12 @@
-//! What the engine does for its custodian: copies of moved records, plans of what is erased, and
-//! which jobs are open.
+//! What the engine does for its custodian: copies of records that are moved or hidden, plans of what
+//! is erased, and which jobs are open.
 
 use mainstem_domain::At;
 
 use super::memory::Stamp;
 use super::write::{json, own_draft};
 use super::{Engine, kind};
-use crate::custody::{Keeper, Plan, Planned, Work, verdict};
+use crate::custody::{Chore, Keeper, Message, Plan, Planned, Work, verdict};
 use crate::machine::Machine;
 use crate::record::{Record, Stored, Unreadable, carried, header};
 use crate::topology;
@@ -34,18 +34,12 @@ impl<M: Machine> Engine<M> {
     /// another is copied; whoever asks deletes the original when the copy is stored, before it
     /// asks about the next.
     pub(super) fn relocate(&mut self, job: &str, original: &Stored, now: At) -> &'static str {
-        let Some(open) = self.memory.jobs.get(job) else { return verdict::STAYS };
         let sequence = original.sequence;
-        // The one before was deleted before this one was asked about, so only the newest copy's
-        // original can still be there. What stayed before it, stays.
-        if sequence == open.copied {
-            return verdict::REMOVE;
-        }
-        if sequence >= open.since || sequence < open.copied {
+        if self.memory.jobs.get(job).is_none_or(|open| sequence >= open.since) {
             return verdict::STAYS;
         }
-        if self.memory.voided.contains(&sequence) {
-            return verdict::REMOVE;
+        if let Some(verdict) = self.asked_before(job, sequence) {
+            return verdict;
         }
         match self.keeper(original) {
             Keeper::Stays => verdict::STAYS,
@@ -55,10 +49,50 @@ impl<M: Machine> Engine<M> {
                     (header::CUSTOMER, customer.to_string()),
                     (header::MOVED_FROM, format!("{job}/{sequence}")),
                 ];
-                self.copy(&original.record, subject, headers, now);
+                self.copy(&original.record, subject, &headers, now);
                 verdict::REMOVE
             }
         }
+    }
+
+    /// What is to be done with a record by a job that hides a message, as with
+    /// [`relocate`](Self::relocate).
+    pub(super) fn hide(&mut self, job: &str, original: &Stored, now: At) -> &'static str {
+        let since = self.memory.jobs.get(job).map_or(0, |open| open.since);
+        let Some(message) = self.message_of(job).filter(|_| original.hidden_since(since)) else {
+            return verdict::STAYS;
+        };
+        let Some(body) = M::without(&message, &original.record) else { return verdict::STAYS };
+        let sequence = original.sequence;
+        if let Some(verdict) = self.asked_before(job, sequence) {
+            return verdict;
+        }
+        let record = Record { body, ..original.record.clone() };
+        let subject = record.subject.clone();
+        self.copy(&record, subject, &[(header::MOVED_FROM, format!("{job}/{sequence}"))], now);
+        verdict::REMOVE
+    }
+
+    /// The message that an open job hides.
+    fn message_of(&self, job: &str) -> Option<Message> {
+        self.memory.jobs.get(job)?;
+        M::chores(&self.memory.state).into_iter().find_map(|chore| match chore {
+            Chore::Hide { job: name, message, .. } if name == job => Some(message),
+            _ => None,
+        })
+    }
+
+    /// What was said before of a record by a job, and what holds for one that does not count.
+    ///
+    /// The one before was deleted before this one was asked about, so only the newest copy's original
+    /// can still be there. What stayed before it, stays.
+    fn asked_before(&self, job: &str, sequence: u64) -> Option<&'static str> {
+        let copied = self.memory.jobs.get(job).map_or(0, |open| open.copied);
+        if sequence < copied {
+            return Some(verdict::STAYS);
+        }
+        let gone = sequence == copied || self.memory.voided.contains(&sequence);
+        gone.then_some(verdict::REMOVE)
     }
 
     /// Whose a record is. One that stays, and carries others that do not, is copied to where it
@@ -85,7 +119,7 @@ impl<M: Machine> Engine<M> {
         &mut self,
         original: &Record,
         subject: String,
-        set: [(&'static str, String); 2],
+        set: &[(&'static str, String)],
         now: At,
     ) {
         let mut record = Record { subject, ..original.clone() };
@@ -93,7 +127,7 @@ impl<M: Machine> Engine<M> {
             record.headers.remove(name);
         }
         for (name, value) in set {
-            record.headers.set(name, value);
+            record.headers.set(*name, value);
         }
         let positions = self.memory.positions.clone();
         record.headers.set(header::EPOCH, self.memory.epoch.number.to_string());

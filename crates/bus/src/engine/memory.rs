@@ -221,10 +221,14 @@ impl<State> Memory<State> {
                 continue;
             }
             let customers = chore.customers().to_vec();
-            let erase = matches!(chore, Chore::Erase { .. });
-            self.forget(|receipt| {
-                receipt.is_of(&customers) || (erase && receipt.names(&customers))
-            });
+            match chore {
+                Chore::Move { .. } => self.forget(|receipt| receipt.is_of(&customers)),
+                // What a person sent holds no receipt.
+                Chore::Hide { .. } => {}
+                Chore::Erase { .. } => {
+                    self.forget(|receipt| receipt.is_of(&customers) || receipt.names(&customers))
+                }
+            }
             let job = Job {
                 since: sequence,
                 read: read.clone(),

@@ -229,6 +229,14 @@ pub enum Ask<Input> {
         /// The record.
         original: Box<Stored>,
     },
+    /// From the custodian, never from a client: what is to be done with this record by this job. One
+    /// that holds what was taken back is copied without it first.
+    Hide {
+        /// The job.
+        job: String,
+        /// The record.
+        original: Box<Stored>,
+    },
     /// From the custodian, never from a client: this is what this job will erase.
     Plan {
         /// The job.

@@ -184,6 +184,10 @@ impl<M: Machine> Engine<M> {
                 let verdict = self.relocate(&job, &original, now);
                 return self.answer(ticket, Ok(verdict.to_owned()));
             }
+            Ask::Hide { job, original } => {
+                let verdict = self.hide(&job, &original, now);
+                return self.answer(ticket, Ok(verdict.to_owned()));
+            }
             Ask::Plan { job, counts } => {
                 self.plan(&job, counts, now);
                 return self.answer(ticket, Ok("{}".to_owned()));
@@ -377,6 +381,9 @@ impl<M: Machine> Engine<M> {
             let other = topology::customer_of(&draft.subject);
             other.is_some() && other != owner
         });
+        // And nothing stands there that is hidden alone.
+        let carried = events.iter().skip(usize::from(own_records == 0));
+        together |= carried.into_iter().any(|event| M::stands_alone(event, cause.message));
         let mut receipt_at = 0;
         if let Some(text) = text {
             if drafts.is_empty() || names_another || text.len() > ANSWER_AT_MOST {

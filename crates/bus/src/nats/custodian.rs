@@ -1,4 +1,4 @@
-//! The custodian: does the jobs that move and erase records, while its instance writes. See
+//! The custodian: does the jobs that move, hide and erase records, while its instance writes. See
 //! [`crate::custody`] for what they are and what holds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstem_domain::CustomerId;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::custody::{Chore, Counts, Work, verdict};
+use crate::custody::{Chore, Counts, HIDDEN_WITHIN, Message, Work, verdict};
 use crate::engine::{Answer, Ask, Snapshot};
 use crate::machine::{InputOf, Machine};
 use crate::nats::downstream::{Downstream, Slowest};
@@ -17,6 +17,9 @@ use crate::nats::{Bus, Media, PublishError, ReadError};
 use crate::record::{Stored, header};
 use crate::topology;
 
+/// Every subject of a stream.
+const ALL: &str = ">";
+
 /// When the broker was in the way, a job is taken up again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -25,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 
-/// A move that waits for longer is told of, once.
+/// A move or a hiding that waits for longer is told of, once.
 const LONG: Duration = Duration::from_mins(1);
 
 /// What the custodian wants of the writer.
@@ -155,7 +158,7 @@ impl<M: Machine> Custodian<M> {
                         tracing::warn!(
                             service = M::SERVICE,
                             %stopped,
-                            "records of split customers are not moved yet; does it run?"
+                            "records are not moved or hidden yet; does it run?"
                         );
                     }
                     Some(again)
@@ -177,28 +180,34 @@ impl<M: Machine> Custodian<M> {
 
     /// Does every job; one that is stopped keeps only those of its own customers waiting. Theirs
     /// are done in the order in which they were opened: what is to be moved away from somebody is
-    /// not erased with them.
+    /// not erased with them. Whose a message was when it was taken back, a move may change, so none is
+    /// hidden before all that were opened earlier are through.
     async fn do_all(
         &self,
         mut work: Vec<Work>,
-        done: &mut BTreeSet<String>,
+        done: &mut BTreeSet<(String, u64)>,
     ) -> Result<(), Stopped> {
-        work.retain(|work| !done.contains(work.chore.job()));
+        let name = |work: &Work| (work.chore.job().to_owned(), work.job.since);
+        work.retain(|work| !done.contains(&name(work)));
         work.sort_by_key(|work| work.job.since);
-        let moves = |work: &Work| matches!(work.chore, Chore::Move { .. });
+        let waits = |work: &Work| work.chore.waits();
         // Nobody reads less later, so once is enough.
         let mut stopped = Ok(());
-        let read = if work.iter().any(moves) { self.downstream.slowest().await } else { Ok(None) };
+        let read = if work.iter().any(waits) { self.downstream.slowest().await } else { Ok(None) };
         let mut waiting: BTreeSet<CustomerId> = BTreeSet::new();
+        let mut moving = false;
         for work in &work {
             let customers = work.chore.customers();
-            if customers.iter().any(|customer| waiting.contains(customer)) {
+            let behind = moving && matches!(work.chore, Chore::Hide { .. });
+            let moves = matches!(work.chore, Chore::Move { .. });
+            if behind || customers.iter().any(|customer| waiting.contains(customer)) {
                 waiting.extend(customers);
+                moving |= moves;
                 continue;
             }
             let worked = match &read {
-                Err(error) if moves(work) => Err(Stopped::Read(error.clone())),
-                Ok(Some(slowest)) if moves(work) && slowest.read < work.job.since => {
+                Err(error) if waits(work) => Err(Stopped::Read(error.clone())),
+                Ok(Some(slowest)) if waits(work) && slowest.read < work.job.since => {
                     let Slowest { service, read } = *slowest;
                     Err(Stopped::Unread { service, ledger: M::LEDGER, read })
                 }
@@ -206,11 +215,12 @@ impl<M: Machine> Custodian<M> {
             };
             match worked {
                 Ok(()) => {
-                    done.insert(work.chore.job().to_owned());
+                    done.insert(name(work));
                 }
                 Err(Stopped::WriterEnded) => return Err(Stopped::WriterEnded),
                 Err(error) => {
                     waiting.extend(customers);
+                    moving |= moves;
                     if stopped.is_ok() || !matches!(error, Stopped::Unread { .. }) {
                         stopped = Err(error);
                     }
@@ -224,6 +234,9 @@ impl<M: Machine> Custodian<M> {
         let name = chore.job();
         let counts = match chore {
             Chore::Move { customer, .. } => self.relocate(name, *customer, job.since).await?,
+            Chore::Hide { customers, message, .. } => {
+                self.hide(name, customers, message, job).await?
+            }
             Chore::Erase { customers, .. } => self.erase(name, customers).await?,
         };
         tracing::info!(service = M::SERVICE, job = name, ?counts, "a job is through");
@@ -254,6 +267,102 @@ impl<M: Machine> Custodian<M> {
         }
         let moved = self.open_job(job).await?.map_or(0, |work| work.job.moved);
         Ok(Counts::from([(format!("{} moved", M::LEDGER), moved)]))
+    }
+
+    /// Hides a message that was taken back. What is deleted upstream is counted from the last time on
+    /// that the job was taken up.
+    async fn hide(
+        &self,
+        name: &str,
+        customers: &[CustomerId],
+        message: &Message,
+        job: &crate::custody::Job,
+    ) -> Result<Counts, Stopped> {
+        let mut counts = Counts::new();
+        let subjects: Vec<_> = if customers.is_empty() {
+            vec![topology::channel_subject(None, &message.channel)]
+        } else {
+            customers.iter().map(|customer| topology::channels_of(*customer)).collect()
+        };
+        let Some(opened) = self.ledger.next(ALL, job.since).await? else { return Ok(counts) };
+        let within = i64::try_from(HIDDEN_WITHIN.as_nanos()).unwrap_or(i64::MAX);
+        let first = self.first_since(opened.stored_at.saturating_sub(within), job.since).await?;
+        let mut heads = Vec::new();
+        for subject in &subjects {
+            heads.push(self.ledger.next(subject, first).await?);
+        }
+        // In the order of the ledger, so that the writer knows what it was asked before.
+        loop {
+            let heads_at = heads.iter().enumerate();
+            let next = heads_at.filter_map(|(at, head)| Some((head.as_ref()?.sequence, at))).min();
+            let Some((sequence, at)) = next else { break };
+            let following = self.ledger.next(&subjects[at], sequence + 1).await?;
+            let Some(original) = std::mem::replace(&mut heads[at], following) else { break };
+            let hidden = original.hidden_since(job.since);
+            if !hidden || M::without(message, &original.record).is_none() {
+                continue;
+            }
+            let cause = self.cause(&original);
+            let ask = Ask::Hide { job: name.to_owned(), original: Box::new(original) };
+            // The answer comes when the copy is stored.
+            if self.ask(format!("hide/{name}/{sequence}"), ask).await? != verdict::REMOVE {
+                continue;
+            }
+            if let Some((stream, pointer)) = cause {
+                self.hide_upstream(stream, pointer, message, job, &mut counts).await?;
+            }
+            self.ledger.remove(sequence).await?;
+        }
+        // What was delivered more than once left one record. It came where it was taken back.
+        if let Some((stream, pointer)) = self.cause(&opened) {
+            self.hide_upstream(stream, pointer, message, job, &mut counts).await?;
+        }
+        let moved = self.open_job(name).await?.map_or(0, |work| work.job.moved);
+        counts.insert(format!("{} {}", M::LEDGER, topology::place_of(&subjects[0])), moved);
+        Ok(counts)
+    }
+
+    /// Deletes what holds a message on the upstream subject that a record points to; what it points
+    /// to goes last: as long as it is there, the rest is found.
+    async fn hide_upstream(
+        &self,
+        stream: &'static str,
+        pointer: u64,
+        message: &Message,
+        job: &crate::custody::Job,
+        counts: &mut Counts,
+    ) -> Result<(), Stopped> {
+        let Some(upstream) = self.upstreams.get(stream) else { return Ok(()) };
+        let Some(subject) = upstream.subject_at(pointer).await? else { return Ok(()) };
+        let (mut from, mut found) = (1, Vec::new());
+        while let Some(stored) = upstream.next(&subject, from).await?
+            && stored.sequence <= job.read.get(stream).sequence
+        {
+            from = stored.sequence + 1;
+            if M::without(message, &stored.record).is_some() {
+                found.push(stored.sequence);
+            }
+        }
+        found.sort_by_key(|sequence| *sequence == pointer);
+        for sequence in found {
+            upstream.remove(sequence).await?;
+            *counts.entry(stream.to_owned()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// A sequence before which the ledger holds nothing that was stored at this moment or later; no
+    /// more than `up_to`.
+    async fn first_since(&self, moment: i64, up_to: u64) -> Result<u64, Stopped> {
+        let (mut before, mut after) = (1, up_to);
+        while before < after {
+            let middle = before + (after - before) / 2;
+            match self.ledger.next(ALL, middle).await? {
+                Some(message) if message.stored_at < moment => before = message.sequence + 1,
+                _ => after = middle,
+            }
+        }
+        Ok(before.min(up_to))
     }
 
     /// Erases what there is of a customer.

@@ -7,7 +7,7 @@ use mainstem_bus::record::header;
 use mainstem_bus::{Headers, Record, Stored, sha256_hex};
 use mainstem_domain::{At, CustomerId};
 
-use crate::machine::{Heard, Input, Notes, Reader};
+use crate::machine::{Heard, Input, Notes, Reader, name_of};
 
 type Ledger = Vec<Option<Record>>;
 
@@ -75,7 +75,13 @@ fn ask(engine: &mut Engine<Notes>, request_id: Option<&str>, ask: Ask<Input>) {
 fn verdict(engine: &mut Engine<Notes>, ledger: &mut Ledger, job: &str, sequence: u64) -> String {
     let record = ledger[usize::try_from(sequence).unwrap() - 1].clone().unwrap();
     let original = Box::new(Stored { sequence, stored_at: 0, record });
-    ask(engine, None, Ask::Move { job: job.to_owned(), original });
+    let job = job.to_owned();
+    let hides = job.starts_with("hide");
+    ask(
+        engine,
+        None,
+        if hides { Ask::Hide { job, original } } else { Ask::Move { job, original } },
+    );
     assert!(engine.settled() || engine.next_answer().is_none(), "not before the copy is stored");
     store(engine, ledger);
     engine.next_answer().unwrap().1.unwrap()
@@ -280,6 +286,92 @@ fn a_record_is_copied_once_and_as_history() {
     let heard = ["a2", "b3"].map(|text| sha256_hex(text.as_bytes())).into();
     assert_eq!(*reader.state(), Heard(heard, 2));
     assert_eq!(reader.positions().get("CUSTOMER").sequence, ledger.len() as u64);
+}
+
+#[test]
+fn a_record_is_hidden_where_it_stands_and_as_history() {
+    let mut ledger = Ledger::new();
+    let mut engine = writer(&mut ledger);
+    let (a, b) = (customer("a"), customer("b"));
+    let first = ledger.len() as u64 + 1;
+    note(&mut engine, 1, &[(a, "a1"), (a, "m1")]);
+    store(&mut engine, &mut ledger);
+    note(&mut engine, 2, &[(a, "m1"), (a, "a2")]);
+    note(&mut engine, 3, &[(a, "m2")]);
+    note(&mut engine, 4, &[(a, "bm1")]);
+    store(&mut engine, &mut ledger);
+    let carries = |at: u64| {
+        let record = ledger[usize::try_from(at).unwrap() - 1].as_ref().unwrap();
+        record.header(header::REST).is_some()
+    };
+    assert!(!carries(first), "what can be hidden is carried by nobody");
+    assert!(carries(first + 2));
+    ask(&mut engine, None, Ask::Decider(Input::Split(a, b)));
+    ask(&mut engine, None, Ask::Decider(Input::Hide(vec![a], name_of("m1"))));
+    ask(&mut engine, None, Ask::Decider(Input::Hide(vec![b], name_of("bm1"))));
+    store(&mut engine, &mut ledger);
+    while engine.next_answer().is_some() {}
+    let since = ledger.len() as u64;
+    note(&mut engine, 5, &[(a, "m1")]);
+    store(&mut engine, &mut ledger);
+    let (job, other) =
+        (format!("hide-{}", &name_of("m1")[..8]), format!("hide-{}", &name_of("bm1")[..8]));
+
+    let original = ledger[usize::try_from(first).unwrap()].clone().unwrap();
+    let length = ledger.len();
+    assert_eq!(verdict(&mut engine, &mut ledger, &job, first), "stays");
+    assert_eq!(verdict(&mut engine, &mut ledger, &job, first + 1), "remove");
+    let copy = ledger.last().unwrap().clone().unwrap();
+    assert_eq!(copy.subject, original.subject);
+    assert_eq!(copy.header(header::MOVED_FROM), Some(format!("{job}/{}", first + 1).as_str()));
+    for same in [header::ID, header::TYPE, header::RECORDED_TIME, header::CAUSE, header::CUSTOMER] {
+        assert_eq!(copy.header(same), original.header(same), "{same}");
+    }
+    assert!(!String::from_utf8_lossy(&copy.body).contains("m1"));
+    // Another instance goes on where this one stopped.
+    let mut engine = writer(&mut ledger);
+    let length_now = ledger.len();
+    assert_eq!(verdict(&mut engine, &mut ledger, &job, first + 1), "remove", "it is stored");
+    assert_eq!(ledger.len(), length_now, "and not copied again");
+    ledger[usize::try_from(first).unwrap()] = None;
+    assert_eq!(verdict(&mut engine, &mut ledger, &job, first + 2), "remove");
+    assert_eq!(ledger.last().unwrap().as_ref().unwrap().header(header::REST), None);
+    ledger[usize::try_from(first).unwrap() + 1] = None;
+    for stays in [first + 3, first + 4, first + 5, since + 1] {
+        assert_eq!(verdict(&mut engine, &mut ledger, &job, stays), "stays", "{stays}");
+    }
+    assert_eq!(verdict(&mut engine, &mut ledger, "hide-nothing", first + 4), "stays");
+
+    // What a move has copied behind the record that opened the job is hidden as well.
+    let split = format!("split-{a}");
+    assert_eq!(verdict(&mut engine, &mut ledger, &split, first + 5), "remove");
+    ledger[usize::try_from(first).unwrap() + 4] = None;
+    let moved = ledger.len() as u64;
+    assert_eq!(verdict(&mut engine, &mut ledger, &other, moved), "remove");
+    assert_eq!(ledger.last().unwrap().as_ref().unwrap().header(header::CUSTOMER), Some(b.as_str()));
+    ledger[usize::try_from(moved).unwrap() - 1] = None;
+
+    for job in [job, other, split] {
+        ask(&mut engine, None, Ask::Decider(Input::Done(job, Default::default())));
+    }
+    store(&mut engine, &mut ledger);
+    let again = fold::<Notes>(&ledger).unwrap();
+    assert!(again.same_fold(&engine), "the log alone gives the same");
+    let text: Vec<_> = ledger.iter().flatten().map(|record| record.body.clone()).collect();
+    let holds = |what: &str| text.iter().any(|body| String::from_utf8_lossy(body).contains(what));
+    assert!(holds("\"m2\"") && !holds("\"bm1\""));
+
+    let mut reader = Engine::<Reader>::new(Settings::default());
+    let mut own = Ledger::new();
+    reader.fence(At::from_millis(1));
+    store(&mut reader, &mut own);
+    for message in stored(&ledger) {
+        assert_eq!(reader.offer("CUSTOMER", &message, At::from_millis(9)), Offered::Taken);
+        store(&mut reader, &mut own);
+    }
+    // The one that came after it was taken back is another's to hide.
+    let heard = ["a1", "a2", "m2", "m1"].map(|text| sha256_hex(text.as_bytes())).into();
+    assert_eq!(*reader.state(), Heard(heard, 4));
 }
 
 #[test]

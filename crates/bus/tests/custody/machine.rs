@@ -1,18 +1,19 @@
-//! Small deciders: one keeps notes of customers, splits and erases them; two read the first.
+//! Small deciders: one keeps notes of customers, splits, hides and erases them; two read the first.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-use mainstem_bus::custody::{Chore, Counts, Keeper};
+use bytes::Bytes;
+use mainstem_bus::custody::{Chore, Counts, Keeper, Message};
 use mainstem_bus::record::header;
 use mainstem_bus::topology::{self, channel_subject, customer_of, identity_subject};
 use mainstem_bus::{
-    Call, Draft, Machine, Method, Stored, Unreadable, Upstream, read_request, sha256_hex,
+    Call, Draft, Machine, Method, Record, Stored, Unreadable, Upstream, read_request, sha256_hex,
 };
 use mainstem_domain::access::{Caller, Role};
 use mainstem_domain::configuration::Configuration;
-use mainstem_domain::{At, CustomerId, Decider, Decision, Refusal, Wakeup};
+use mainstem_domain::{At, ChannelId, CustomerId, Decider, Decision, Refusal, Wakeup};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug)]
@@ -31,12 +32,14 @@ pub(crate) struct State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Job {
     Split(CustomerId),
+    Hide(Vec<CustomerId>, String),
     Erase(Vec<CustomerId>),
 }
 
 pub(crate) enum Input {
     Note(Vec<(CustomerId, String)>),
     Split(CustomerId, CustomerId),
+    Hide(Vec<CustomerId>, String),
     Erase(Vec<CustomerId>),
     Done(String, Counts),
     Nothing,
@@ -52,6 +55,9 @@ impl From<Wakeup> for Input {
 pub(crate) enum Event {
     Noted(CustomerId, String),
     Split(CustomerId, CustomerId),
+    /// What is left of a note that was hidden.
+    Blank(CustomerId, String),
+    Unsent(Vec<CustomerId>, String),
     Erased(Vec<CustomerId>),
     Done(String, Counts),
 }
@@ -72,6 +78,9 @@ impl Decider for Notes {
             Input::Note(notes) => Decision::events(
                 notes.iter().map(|(who, text)| Event::Noted(*who, text.clone())).collect(),
             ),
+            Input::Hide(all, text) => {
+                Decision::answered(vec![Event::Unsent(all.clone(), text.clone())], Vec::new())
+            }
             Input::Split(who, other) => {
                 Decision::answered(vec![Event::Split(*who, *other)], vec![*who, *other])
             }
@@ -86,7 +95,15 @@ impl Decider for Notes {
     fn evolve(state: &mut State, event: &Event, _: At) {
         match event {
             Event::Noted(who, text) => {
+                state.notes.insert(name_of(text), *who);
+            }
+            // A note stands there by its hash, if it must not be found in the state.
+            Event::Blank(who, text) => {
                 state.notes.insert(text.clone(), *who);
+            }
+            Event::Unsent(all, text) => {
+                let job = Job::Hide(all.clone(), text.clone());
+                state.open.insert(format!("hide-{}", &text[..8]), job);
             }
             Event::Split(who, other) => {
                 state.splits.insert(*who, *other);
@@ -114,11 +131,20 @@ impl Decider for Notes {
     }
 }
 
+/// What stands for a note that can be taken back, which has an `m`.
+pub(crate) fn name_of(text: &str) -> String {
+    if text.contains('m') { sha256_hex(text.as_bytes()) } else { text.to_owned() }
+}
+
 fn text_of(message: &Stored) -> Option<String> {
     match serde_json::from_slice(&message.record.body) {
         Ok(Event::Noted(_, text)) => Some(text),
         _ => None,
     }
+}
+
+fn line_1() -> ChannelId {
+    "line-1".parse().unwrap()
 }
 
 impl Machine for Notes {
@@ -129,6 +155,7 @@ impl Machine for Notes {
     const SNAPSHOT_VERSION: u32 = 1;
     const METHODS: &'static [Method] = &[
         Method { name: "Split", endpoint: "split", roles: &[Role::Operator] },
+        Method { name: "Hide", endpoint: "hide", roles: &[Role::Operator] },
         Method { name: "Erase", endpoint: "erase", roles: &[Role::Operator] },
         Method { name: "Look", endpoint: "look", roles: &[Role::Operator] },
     ];
@@ -142,13 +169,20 @@ impl Machine for Notes {
     fn encode(event: &Event, _: Option<&Stored>) -> Draft {
         let (subject, kind, headers) = match event {
             Event::Noted(who, _) => (
-                channel_subject(Some(*who), &"line-1".parse().unwrap()),
+                channel_subject(Some(*who), &line_1()),
                 "note.v1",
                 vec![(header::CUSTOMER, who.to_string())],
             ),
             Event::Split(who, _) => {
                 (identity_subject(*who), "split.v1", vec![(header::CUSTOMER, who.to_string())])
             }
+            Event::Blank(..) => unreachable!("only a copy is blank"),
+            Event::Unsent(all, _) => match all.first() {
+                Some(who) => {
+                    (identity_subject(*who), "unsent.v1", vec![(header::CUSTOMER, who.to_string())])
+                }
+                None => (channel_subject(None, &line_1()), "unsent.v1", Vec::new()),
+            },
             Event::Erased(_) => {
                 (topology::ledger_subject(Self::SERVICE, "erased"), "erased.v1", Vec::new())
             }
@@ -179,10 +213,13 @@ impl Machine for Notes {
         struct Request {
             #[serde(default)]
             customers: Vec<CustomerId>,
+            #[serde(default)]
+            text: String,
         }
-        let Request { customers } = read_request(body)?;
+        let Request { customers, text } = read_request(body)?;
         Ok(match method {
             "Split" => Call::Command(Input::Split(customers[0], customers[1])),
+            "Hide" => Call::Command(Input::Hide(customers, name_of(&text))),
             "Erase" => Call::Command(Input::Erase(customers)),
             _ => Call::Read(serde_json::to_string(state).unwrap()),
         })
@@ -191,6 +228,11 @@ impl Machine for Notes {
     fn chores(state: &State) -> Vec<Chore> {
         let chore = |(name, job): (&String, &Job)| match job {
             Job::Split(who) => Chore::Move { job: name.clone(), customer: *who },
+            Job::Hide(all, text) => Chore::Hide {
+                job: name.clone(),
+                customers: all.clone(),
+                message: Message { channel: line_1(), id: text.clone() },
+            },
             Job::Erase(all) => Chore::Erase { job: name.clone(), customers: all.clone() },
         };
         state.open.iter().map(chore).collect()
@@ -201,15 +243,33 @@ impl Machine for Notes {
         let other = owner.and_then(|owner| state.splits.get(&owner));
         match (text_of(message), other) {
             (Some(text), Some(other)) if text.starts_with('b') => {
-                Keeper::Belongs(*other, channel_subject(Some(*other), &"line-1".parse().unwrap()))
+                Keeper::Belongs(*other, channel_subject(Some(*other), &line_1()))
             }
             (Some(text), Some(_)) if text.starts_with('x') => Keeper::Deleted,
             _ => Keeper::Stays,
         }
     }
 
+    fn without(message: &Message, record: &Record) -> Option<Bytes> {
+        // On INBOUND there are several notes in one message.
+        if let Ok(notes) = serde_json::from_slice::<Vec<(CustomerId, String)>>(&record.body) {
+            let held = notes.iter().any(|(_, text)| name_of(text) == message.id);
+            return held.then(Bytes::new);
+        }
+        let Ok(Event::Noted(who, text)) = serde_json::from_slice(&record.body) else { return None };
+        let blank = || serde_json::to_vec(&Event::Blank(who, message.id.clone())).unwrap();
+        (name_of(&text) == message.id).then(|| blank().into())
+    }
+
+    fn stands_alone(event: &Event, _: Option<&Stored>) -> bool {
+        matches!(event, Event::Noted(_, text) if text.contains('m'))
+    }
+
     fn moved(message: &Stored) -> Result<Option<Event>, Unreadable> {
         let owner = customer_of(&message.record.subject);
+        if let Ok(Event::Blank(_, name)) = Self::decode(message) {
+            return Ok(owner.map(|owner| Event::Blank(owner, name)));
+        }
         Ok(owner.zip(text_of(message)).map(|(owner, text)| Event::Noted(owner, text)))
     }
 

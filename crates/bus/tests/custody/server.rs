@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, connect, way};
 use crate::engine::customer;
-use crate::machine::{Heard, Notes, Reader, Second, State};
+use crate::machine::{Heard, Notes, Reader, Second, State, name_of};
 
 /// Stands in every text, so that it can be looked for.
 const PLANTED: &str = "planted-";
@@ -88,8 +88,13 @@ impl Running {
 }
 
 async fn call(handle: &Handle, method: &str, customers: &[CustomerId]) -> String {
-    let request_id = if customers.is_empty() { "" } else { method };
-    call_as(handle, method, customers, request_id).await
+    // It is stored, so it must not say what is hidden.
+    let request_id = match method.split_once(' ') {
+        Some((method, text)) => format!("{method}-{}", &name_of(text)[..8]),
+        None if customers.is_empty() => String::new(),
+        None => method.to_owned(),
+    };
+    call_as(handle, method, customers, &request_id).await
 }
 
 async fn call_as(
@@ -98,9 +103,12 @@ async fn call_as(
     customers: &[CustomerId],
     request_id: &str,
 ) -> String {
+    // `Hide text`
+    let (method, text) = method.split_once(' ').unwrap_or((method, ""));
     let scope = Scope { all: true, ..Scope::default() };
     let caller = Caller { name: "operator/test".to_owned(), role: Role::Operator, scope };
-    let body = serde_json::json!({ "customers": customers, "requestId": request_id }).to_string();
+    let body = serde_json::json!({ "customers": customers, "requestId": request_id, "text": text });
+    let body = body.to_string();
     let id = format!("{method}-1");
     handle.call(method, caller, body.as_bytes(), None, id).await.unwrap()
 }
@@ -149,6 +157,17 @@ impl World {
         notes.handle.wait_until(|status| status.positions.get("INBOUND").sequence >= sent).await;
         notes.end().await;
         Some(world)
+    }
+
+    /// More notes, which are read before this ends.
+    async fn more(&mut self, notes: &[(&str, CustomerId, &[&str])]) {
+        for (handle, owner, texts) in notes {
+            self.note(handle, *owner, texts).await;
+        }
+        let running = self.begin::<Notes>().await;
+        let sent = u64::from(self.sent);
+        running.handle.wait_until(|status| status.positions.get("INBOUND").sequence >= sent).await;
+        running.end().await;
     }
 
     async fn downstream(&self) -> Downstream {
@@ -387,6 +406,91 @@ async fn records_are_moved_and_erased_whatever_dies_in_between() {
     for reader in [downstream.reader, downstream.second] {
         assert_eq!(world.all_heard(&reader).await, heard(&all));
         reader.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_is_hidden_whatever_dies_in_between() {
+    let Some(mut world) = World::start().await else { return };
+    let (a, b, c) = (customer("a"), customer("b"), customer("c"));
+    world
+        .more(&[
+            ("ha", a, &["a4", "m1"]),
+            ("ha", a, &["m2"]),
+            // Once more, under another id that the same person had.
+            ("ha", c, &["m1"]),
+            ("hb", a, &["bm3"]),
+        ])
+        .await;
+    let downstream = world.downstream().await;
+    world.all_heard(&downstream.reader).await;
+    world.all_heard(&downstream.second).await;
+    let readable = |world: &World, stream: &str, text: &str| {
+        world.broker.readable(stream, planted(text).as_bytes())
+    };
+    for stream in ["CUSTOMER", "INBOUND"] {
+        assert!(readable(&world, stream, "m1") > 1);
+    }
+
+    // At every single step.
+    let hide = |text: &str| format!("Hide {}", planted(text));
+    let died = world.run(&hide("m1"), &[a, c], |_| 1).await;
+    assert!(died > 5, "{died} instances died");
+    assert_eq!(readable(&world, "", "m1"), 0);
+    for stays in ["a1", "m2", "bm3", "c1"] {
+        assert!(readable(&world, "CUSTOMER", stays) > 0, "{stays}");
+        assert!(readable(&world, "INBOUND", stays) > 0, "{stays}");
+    }
+    let state = Box::pin(world.state()).await;
+    let counts = &state.done[&format!("hide-{}", &name_of(&planted("m1"))[..8])];
+    assert_eq!(counts["CUSTOMER customer.*.channel"], 2, "{counts:?}");
+
+    // Who took it back is another one than under whom it stood, as long as it is not moved.
+    let died = world.run("Split", &[a, b], |_| 1).await;
+    assert!(died > 0);
+    world.run(&hide("bm3"), &[b], |lives| lives).await;
+    assert_eq!(readable(&world, "", "bm3"), 0);
+    assert_eq!(readable(&world, "CUSTOMER", "b1"), 1);
+    Box::pin(world.state()).await;
+    let all =
+        ["a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4", "bm3", "c1", "c2", "c3", "m1", "m2", "x1"];
+    for reader in [downstream.reader, downstream.second] {
+        // m1 twice, as it came twice.
+        let Heard(texts, times) = world.all_heard(&reader).await;
+        assert_eq!((texts, times), (heard(&all).0, 16));
+        reader.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_hidden_before_it_was_read_and_moved() {
+    let Some(mut world) = World::start().await else { return };
+    let (a, b) = (customer("a"), customer("b"));
+    world.more(&[("hb", a, &["bm3"])]).await;
+    let mut log = Log::open(&world.admin, "CUSTOMER", world.end().await).await.unwrap();
+    let mut done = async || loop {
+        let record = log.next().await.unwrap().record;
+        if record.kind() == "done.v1" {
+            break String::from_utf8_lossy(&record.body).into_owned();
+        }
+    };
+    let notes = world.begin::<Notes>().await;
+    call(&notes.handle, "Split", &[a, b]).await;
+    let hide = format!("Hide {}", planted("bm3"));
+    call_as(&notes.handle, &hide, &[b], "hide").await;
+    tokio::select! {
+        () = world.looked() => {}
+        job = done() => panic!("{job} was done"),
+    }
+    assert_eq!(world.broker.readable("CUSTOMER", planted("bm3").as_bytes()), 1);
+    let downstream = world.downstream().await;
+    assert!(done().await.contains("split-"));
+    assert!(done().await.contains("hide-"));
+    for stream in ["CUSTOMER", "INBOUND"] {
+        assert_eq!(world.broker.readable(stream, planted("bm3").as_bytes()), 0);
+    }
+    for running in [downstream.reader, downstream.second, notes] {
+        running.end().await;
     }
 }
 

@@ -265,6 +265,8 @@ impl Tally {
             | identity::Event::Disputed { .. }
             | identity::Event::DisputeSettled { .. }
             | identity::Event::Moved { .. }
+            | identity::Event::Unsent { .. }
+            | identity::Event::Hidden { .. }
             | identity::Event::ErasureReported { .. } => {}
             identity::Event::Channel { channel, event, .. } => {
                 let source = (channel.to_string(), event.to_string());

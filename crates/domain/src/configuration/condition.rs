@@ -405,6 +405,7 @@ fn samples() -> Vec<(ChannelEvent, ChannelKind)> {
                 reply_token: None,
                 attributes: Vec::new(),
                 consents: Vec::new(),
+                message: None,
             };
             Some((event, kind))
         })

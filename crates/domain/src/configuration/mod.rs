@@ -370,6 +370,7 @@ mod tests {
                 reply_token: None,
                 attributes: Vec::new(),
                 consents: Vec::new(),
+                message: None,
             };
             let facts = Facts::of(&event, ChannelKind::Line, At::default());
             config.rule_for(&facts).rule.map(|rule| rule.name.as_str())

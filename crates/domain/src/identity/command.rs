@@ -8,7 +8,7 @@ use crate::identifier::{Identifier, Kind};
 use crate::person::{Answer as Consented, Sighting};
 use crate::{
     At, CaseId, CustomerId, Decision, DisputeId, ErasureId, Purpose, Refusal, RefusalCode, SplitId,
-    SuggestionId,
+    SuggestionId, UnsendId,
 };
 
 type Decided = Result<Decision<Event, Answer>, Refusal>;
@@ -320,6 +320,23 @@ pub(super) fn moved(
             let customer = splitting.customer;
             vec![Event::Moved { split: id, customer, counts: counts.clone() }]
         }
+    };
+    Decision::answered(events, Answer::Done)
+}
+
+pub(super) fn hidden(
+    state: &State,
+    id: UnsendId,
+    counts: &BTreeMap<String, u64>,
+) -> Decision<Event, Answer> {
+    let events = match state.unsends.get(&id) {
+        None => Vec::new(),
+        Some(unsend) => vec![Event::Hidden {
+            unsend: id,
+            customer: unsend.customers.first().copied(),
+            channel: unsend.channel.clone(),
+            counts: counts.clone(),
+        }],
     };
     Decision::answered(events, Answer::Done)
 }

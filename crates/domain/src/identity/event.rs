@@ -10,7 +10,7 @@ use crate::identifier::Identifier;
 use crate::person::{Attribute, Consent, Sighting};
 use crate::{
     At, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, Means, Purpose, SplitId,
-    SuggestionId,
+    SuggestionId, UnsendId,
 };
 
 /// The event that evidence came from.
@@ -230,6 +230,28 @@ pub enum Event {
         /// The service.
         service: String,
         /// How much was taken out of each place.
+        counts: BTreeMap<String, u64>,
+    },
+    /// A message was taken back: every record that holds it is replaced by one without its content.
+    Unsent {
+        /// What takes it back.
+        id: UnsendId,
+        /// Under whom the message stands: the id, then its aliases; empty when it is nobody's.
+        customers: Vec<CustomerId>,
+        /// Where it came in.
+        channel: ChannelId,
+        /// The source's id of it.
+        message: String,
+    },
+    /// No record holds a message any more that was taken back.
+    Hidden {
+        /// What took it back.
+        unsend: UnsendId,
+        /// The first of those under whom it stood.
+        customer: Option<CustomerId>,
+        /// Where it came in.
+        channel: ChannelId,
+        /// How many were replaced or deleted at each place.
         counts: BTreeMap<String, u64>,
     },
     /// A channel event was told to belong to a customer, or to nobody. Its body is the inbound

@@ -7,7 +7,7 @@ use super::graph::{Node, Who};
 use super::seen::key;
 use super::{
     Dispute, Erasure, Event, Evidence, Fact, Facts, Hub, SERVICE, Splitting, State, Suggestion,
-    Told, split,
+    Told, Unsend, split,
 };
 use crate::identifier::Identifier;
 use crate::person::Sighting;
@@ -134,6 +134,11 @@ impl State {
                     refused.extend(what.iter().cloned());
                 }
                 state.erased.extend(customers.iter().copied());
+                // Their records are deleted whole.
+                let theirs =
+                    |unsend: &Unsend| unsend.customers.iter().any(|id| customers.contains(id));
+                let stay = state.unsends.iter().filter(|(_, unsend)| !theirs(unsend));
+                state.unsends = stay.map(|(id, unsend)| (*id, unsend.clone())).collect();
                 state.erasing.insert(*id);
                 let erasure =
                     Erasure { customers: customers.clone(), erased_at: at, reports: OrdMap::new() };
@@ -147,8 +152,17 @@ impl State {
                     state.erasing.remove(id);
                 }
             }
+            Event::Unsent { id, customers, channel, message } => {
+                state.taken_back.take(key(channel, message), at);
+                let (customers, channel) = (customers.clone(), channel.clone());
+                let unsend = Unsend { customers, channel, message: message.clone() };
+                state.unsends.insert(*id, unsend);
+            }
+            Event::Hidden { unsend, .. } => {
+                state.unsends.remove(unsend);
+            }
             Event::Channel { customer, channel, event } => {
-                state.seen.take(key(channel, event), at);
+                state.seen.take(key(channel, event.as_str()), at);
                 if let Some(who) = customer.and_then(|customer| state.graph.who(customer)) {
                     let who = state.graph.current(who);
                     state.graph.see(who, at);

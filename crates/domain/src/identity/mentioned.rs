@@ -26,7 +26,8 @@ impl Event {
             Self::Conflicted { conflict, .. } => Some(conflict.customer),
             Self::Disputed { claimants, .. } => claimants.first().copied(),
             Self::Restated(restated) => Some(restated.customer),
-            Self::Channel { customer, .. } => *customer,
+            Self::Channel { customer, .. } | Self::Hidden { customer, .. } => *customer,
+            Self::Unsent { customers, .. } => customers.first().copied(),
             Self::Erased { .. } | Self::ErasureReported { .. } => None,
         }
     }
@@ -68,6 +69,8 @@ impl Event {
             | Self::Moved { .. }
             | Self::Erased { .. }
             | Self::ErasureReported { .. }
+            | Self::Unsent { .. }
+            | Self::Hidden { .. }
             | Self::Channel { .. } => BTreeSet::new(),
         }
     }

@@ -62,6 +62,10 @@
 //! a later grant. An answer that is not later than all that the customer ever answered changes
 //! nothing, so that what comes again after a merge lifts no refusal.
 //!
+//! **A message that was taken back** stands in the records of whoever took it back. [`Event::Unsent`]
+//! says so, and [`Event::Hidden`] that none holds it any more. One that comes when it was taken back
+//! already, or comes again, is taken back at once; for [`SEEN_FOR`].
+//!
 //! Invariants: an identifier belongs to exactly one customer, unless it is a hub or disputed, and is
 //! never lost but by erasure or when a person releases it to nobody; a customer id once given stays
 //! valid, as a customer or as an alias of one, until it is erased; the alias of an alias is never
@@ -97,7 +101,8 @@ use crate::configuration::Configuration;
 use crate::identifier::Identifier;
 use crate::person::ChannelEvent;
 use crate::{
-    At, CaseId, CustomerId, Decider, Decision, DisputeId, ErasureId, SplitId, SuggestionId, Wakeup,
+    At, CaseId, CustomerId, Decider, Decision, DisputeId, ErasureId, SplitId, SuggestionId,
+    UnsendId, Wakeup,
 };
 
 pub use event::{Alias, Event, Evidence, Restated, Source};
@@ -111,7 +116,7 @@ pub use similarity::{
     GivenNameWeights, Level, NameWeights, PhoneWeights, Score, Traits, Weight, Weights, blocks,
     compare,
 };
-pub use state::{Erasure, Known, Profile, Splitting, State, Token};
+pub use state::{Erasure, Known, Profile, Splitting, State, Token, Unsend};
 pub use ties::Tie;
 
 /// How many identifiers of one event count; the strongest do.
@@ -209,6 +214,13 @@ pub enum Input {
         /// How many were moved, and how many were deleted.
         counts: BTreeMap<String, u64>,
     },
+    /// No record holds a message any more that was taken back.
+    Hidden {
+        /// What took it back.
+        unsend: UnsendId,
+        /// How many were replaced or deleted at each place.
+        counts: BTreeMap<String, u64>,
+    },
     /// The engine's own.
     Wakeup(Wakeup),
 }
@@ -271,6 +283,7 @@ impl Decider for Identity {
                 command::report_erasure(state, *erasure, service, counts)
             }
             Input::Moved { split, counts } => return command::moved(state, *split, counts),
+            Input::Hidden { unsend, counts } => return command::hidden(state, *unsend, counts),
             Input::Wakeup(Wakeup::Due | Wakeup::Configured) => return Decision::silent(),
         };
         decided.unwrap_or_else(Decision::refused)

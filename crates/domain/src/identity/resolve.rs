@@ -6,10 +6,11 @@ use smallvec::SmallVec;
 
 use super::graph::{Node, Who};
 use super::rules::Counts;
+use super::seen::key;
 use super::{Event, Evidence, IDENTIFIERS_AT_MOST, Limits, Rules, Source, State, Token, split};
 use crate::identifier::{Identifier, Kind};
-use crate::person::{ChannelEvent, Sighting};
-use crate::{At, ConflictId, CustomerId, DisputeId, SuggestionId};
+use crate::person::{Act, ChannelEvent, Sighting};
+use crate::{At, ConflictId, CustomerId, DisputeId, SuggestionId, UnsendId};
 
 pub(super) fn resolve(
     state: &State,
@@ -18,10 +19,17 @@ pub(super) fn resolve(
     tokens: &[Token],
     at: At,
 ) -> Vec<Event> {
-    if state.has_seen(&event.channel, &event.id, at) {
+    let again = state.has_seen(&event.channel, &event.id, at);
+    let unsent = taken_back(state, event, again, at);
+    if again && unsent.is_none() {
         return Vec::new();
     }
     let (known, unlisted) = known(state, rules, event);
+    if let Some(message) = unsent.filter(|_| again) {
+        // It is no news, but where it came in, its content stands again.
+        let owner = known.iter().find_map(|one| one.owner).map(|who| state.graph.id(who));
+        return vec![unsend(state, event, message, owner, &[])];
+    }
     let (mut events, customer) = if known.is_empty() {
         (Vec::new(), None)
     } else {
@@ -31,8 +39,45 @@ pub(super) fn resolve(
     // After everything that says whose identifiers are, and before what takes some away again.
     let place = events.iter().position(is_withdrawal).unwrap_or(events.len());
     let channel = event.channel.clone();
+    if let Some(message) = unsent {
+        let unsent = unsend(state, event, message, customer, &events);
+        events.insert(place, unsent);
+    }
     events.insert(place, Event::Channel { customer, channel, event: event.id.clone() });
     events
+}
+
+/// The message that goes: the one that the event takes back, or its own, which was taken back before.
+fn taken_back<'a>(state: &State, event: &'a ChannelEvent, again: bool, at: At) -> Option<&'a str> {
+    if let Act::Unsend(message) = &event.act {
+        return (!again).then_some(message);
+    }
+    let message = event.message.as_deref()?;
+    state.taken_back.has(&key(&event.channel, message), at).then_some(message)
+}
+
+/// What takes a message back that stands under a customer, with whom these events make one.
+fn unsend(
+    state: &State,
+    event: &ChannelEvent,
+    message: &str,
+    customer: Option<CustomerId>,
+    events: &[Event],
+) -> Event {
+    let absorbed = events.iter().filter_map(|event| match event {
+        Event::Merged { absorbed, .. } => Some(*absorbed),
+        _ => None,
+    });
+    let mut customers: Vec<CustomerId> = customer.into_iter().chain(absorbed).collect();
+    for place in 0..customers.len() {
+        if let Some(who) = state.graph.who(customers[place]) {
+            customers.extend(state.graph.aliases(who).map(|alias| state.graph.id(alias)));
+        }
+    }
+    let id = unused(format!("{}/{}", event.channel, event.id), UnsendId::derive, |id| {
+        state.unsends.contains_key(id)
+    });
+    Event::Unsent { id, customers, channel: event.channel.clone(), message: message.to_owned() }
 }
 
 fn is_withdrawal(event: &Event) -> bool {

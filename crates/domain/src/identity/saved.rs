@@ -16,9 +16,9 @@ use super::pack::Packed;
 use super::review::Review;
 use super::seen::{Entry, SEEN_FOR, Seen};
 use super::ties::Tie;
-use super::{Alias, Erasure, Facts, Splitting, State, Token};
+use super::{Alias, Erasure, Facts, Splitting, State, Token, Unsend};
 use crate::identifier::Kind;
-use crate::{At, CustomerId, ErasureId, Means, Purpose, SplitId};
+use crate::{At, CustomerId, ErasureId, Means, Purpose, SplitId, UnsendId};
 
 /// One living customer with all that hangs on it, as the graph holds it: texts stay packed, and
 /// spaces and channels are numbers of the names that stand before all customers.
@@ -335,14 +335,29 @@ pub(super) struct SavedState {
     erasures: OrdMap<ErasureId, Erasure>,
     erasing: OrdSet<ErasureId>,
     erased: OrdSet<CustomerId>,
+    unsends: OrdMap<UnsendId, Unsend>,
+    taken_back: Seen,
     refused: OrdMap<Token, OrdSet<(Means, Purpose)>>,
 }
 
 impl From<SavedState> for State {
     fn from(saved: SavedState) -> Self {
-        let SavedState { graph, review, seen, splits, erasures, erasing, erased, refused } = saved;
+        let SavedState { graph, review, seen, splits, erasures, erasing, erased, .. } = saved;
+        let SavedState { unsends, taken_back, refused, .. } = saved;
         let likeness = Likeness::of(&graph);
-        Self { graph, likeness, review, seen, splits, erasures, erasing, erased, refused }
+        Self {
+            graph,
+            likeness,
+            review,
+            seen,
+            splits,
+            erasures,
+            erasing,
+            erased,
+            unsends,
+            taken_back,
+            refused,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::index::Index;
-use crate::{At, ChannelId, EventId};
+use crate::{At, ChannelId};
 
 /// How long a delivery of an event is remembered, so that a later one leaves no second trace.
 pub const SEEN_FOR: Duration = Duration::from_hours(3 * 24);
@@ -34,7 +34,7 @@ pub(super) struct Entry {
     key: Key,
 }
 
-/// The channel and the event's id, with a byte between them that neither has.
+/// The channel and the id of an event or a message, with a byte between them that no channel has.
 pub(super) type Key = SmallVec<[u8; 48]>;
 
 impl Entry {
@@ -96,10 +96,10 @@ impl Queue {
     }
 }
 
-pub(super) fn key(channel: &ChannelId, event: &EventId) -> Key {
+pub(super) fn key(channel: &ChannelId, id: &str) -> Key {
     let mut key = Key::from_slice(channel.as_str().as_bytes());
     key.push(0);
-    key.extend_from_slice(event.as_str().as_bytes());
+    key.extend_from_slice(id.as_bytes());
     key
 }
 
@@ -110,9 +110,12 @@ impl Seen {
     }
 
     fn find(&self, key: &[u8]) -> Option<&Entry> {
+        self.number(key).map(|number| self.entries.get(number))
+    }
+
+    fn number(&self, key: &[u8]) -> Option<u32> {
         let is = |number: &u32| self.entries.get(*number).key.as_slice() == key;
-        let number = self.index.find(self.seed.hash_one(key), is)?;
-        Some(self.entries.get(number))
+        self.index.find(self.seed.hash_one(key), is)
     }
 
     pub(super) fn take(&mut self, key: Key, at: At) {
@@ -123,11 +126,15 @@ impl Seen {
             self.index.remove(self.seed.hash_one(oldest.key.as_slice()), self.entries.first);
             self.entries.forget_oldest();
         }
-        if self.find(&key).is_some() {
-            return;
+        let hash = self.seed.hash_one(key.as_slice());
+        if let Some(known) = self.number(&key) {
+            if at.since(self.entries.get(known).at) <= SEEN_FOR {
+                return;
+            }
+            // A record that was moved: it came behind newer ones, which are all that is forgotten.
+            self.index.remove(hash, known);
         }
         let Some(number) = self.entries.next() else { return };
-        let hash = self.seed.hash_one(key.as_slice());
         self.entries.push(Entry { at, key });
         let Self { entries, index, seed, .. } = self;
         index.insert(hash, number, |number| seed.hash_one(entries.get(*number).key.as_slice()));
@@ -157,7 +164,7 @@ mod tests {
     use super::*;
 
     fn event(number: usize) -> Key {
-        key(&"c".parse().unwrap(), &format!("e{number}").parse().unwrap())
+        key(&"c".parse().unwrap(), &format!("e{number}"))
     }
 
     #[test]
@@ -170,6 +177,20 @@ mod tests {
         assert!(!seen.has(&event(0), at));
         assert!(seen.has(&event(1), at) && seen.has(&event(SEEN_AT_MOST), at));
         assert_eq!((seen.entries.len, seen.forgotten_early()), (SEEN_AT_MOST, 1));
+    }
+
+    #[test]
+    fn what_comes_behind_newer_ones_hides_nothing_that_is_newer_still() {
+        let mut seen = Seen::default();
+        let (early, late) = (At::from_millis(0), At::from_millis(1).after(SEEN_FOR));
+        seen.take(event(1), late);
+        seen.take(event(2), early);
+        seen.take(event(2), late);
+        assert!(seen.has(&event(2), late.after(SEEN_FOR)));
+        seen.take(event(2), early);
+        assert!(seen.has(&event(2), late.after(SEEN_FOR)));
+        let again = Seen::from_entries(seen.entries().cloned().collect(), 0);
+        assert!(again == seen && again.has(&event(2), late.after(SEEN_FOR)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::identifier::Identifier;
 use crate::person::Sighting;
 use crate::{
     At, ChannelId, ConflictId, CustomerId, DisputeId, ErasureId, EventId, Means, Purpose, Refusal,
-    SplitId, SuggestionId,
+    SplitId, SuggestionId, UnsendId,
 };
 
 /// What identity-merge remembers.
@@ -34,6 +34,10 @@ pub struct State {
     pub(super) erasing: OrdSet<ErasureId>,
     /// Ids that are never given again: the jobs of an erasure may still delete what is theirs.
     pub(super) erased: OrdSet<CustomerId>,
+    /// Messages that were taken back and may still stand in records.
+    pub(super) unsends: OrdMap<UnsendId, Unsend>,
+    /// Messages that were taken back lately: one that comes after that is taken back as well.
+    pub(super) taken_back: Seen,
     /// What people who were erased had refused, by a keyed hash of each of their identifiers.
     pub(super) refused: OrdMap<Token, OrdSet<(Means, Purpose)>>,
 }
@@ -51,6 +55,17 @@ pub struct Splitting {
     pub pieces: OrdSet<CustomerId>,
     /// Since when.
     pub split_at: At,
+}
+
+/// A message that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsend {
+    /// Under whom it stands: the id, then its aliases; empty when it is nobody's.
+    pub customers: Vec<CustomerId>,
+    /// Where it came in.
+    pub channel: ChannelId,
+    /// The source's id of it.
+    pub message: String,
 }
 
 /// A customer whose data is taken out of every place.
@@ -223,6 +238,11 @@ impl State {
         self.splits.iter()
     }
 
+    /// Messages that were taken back and may still stand in records.
+    pub fn unsends(&self) -> impl Iterator<Item = (&UnsendId, &Unsend)> {
+        self.unsends.iter()
+    }
+
     /// Every erasure, with what became of it.
     pub fn erasures(&self) -> impl Iterator<Item = (&ErasureId, &Erasure)> {
         self.erasures.iter()
@@ -252,7 +272,7 @@ impl State {
     /// Has this event been taken within [`SEEN_FOR`](super::SEEN_FOR) before `at`?
     #[must_use]
     pub fn has_seen(&self, channel: &ChannelId, event: &EventId, at: At) -> bool {
-        self.seen.has(&key(channel, event), at)
+        self.seen.has(&key(channel, event.as_str()), at)
     }
 
     /// How many events were forgotten before [`SEEN_FOR`](super::SEEN_FOR) was over, because there were too many:

@@ -142,6 +142,7 @@ impl World {
             reply_token: Some("token".to_owned()),
             attributes: Vec::new(),
             consents: Vec::new(),
+            message: None,
         }
     }
 

@@ -361,6 +361,7 @@ impl World {
             reply_token: token.then(|| "token".to_owned()),
             attributes: Vec::new(),
             consents: Vec::new(),
+            message: None,
         }
     }
 

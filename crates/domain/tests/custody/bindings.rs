@@ -111,6 +111,7 @@ impl Bench {
             reply_token: None,
             attributes: Vec::new(),
             consents: Vec::new(),
+            message: None,
         };
         let expires_at = self.world.at.after(Duration::from_hours(1));
         let claims = Claims {

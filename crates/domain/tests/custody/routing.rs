@@ -155,6 +155,7 @@ fn act(world: &mut World<TheRouting>, person: usize, act: Act, brand: Option<&st
         reply_token: None,
         attributes: Vec::new(),
         consents: Vec::new(),
+        message: None,
     };
     let address = Address { channel: event.channel.clone(), user: format!("U{person}") };
     let customer = world.customer(person);

@@ -1,12 +1,13 @@
 //! What may be deleted of the ledger: after a split, older records under the id that was taken
-//! apart which tell of what is somebody else's now; after an erasure, all of the erased ids. The
-//! fold of the rest is the state. And the state survives being saved.
+//! apart which tell of what is somebody else's now; after an erasure, all of the erased ids; of what
+//! holds a message that was taken back, all but a copy without it. The fold of the rest is the state.
+//! And the state survives being saved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::identity::{Event, Evidence, Identity, SEEN_FOR, State};
-use mainstem_domain::{At, CustomerId, Decider};
+use mainstem_domain::{At, ChannelId, CustomerId, Decider, UnsendId};
 use proptest::prelude::*;
 
 use crate::story::{Op, ops, under};
@@ -34,7 +35,8 @@ fn owner(event: &Event) -> Option<CustomerId> {
         Event::Conflicted { conflict, .. } => Some(conflict.customer),
         Event::Disputed { claimants, .. } => claimants.first().copied(),
         Event::Restated(restated) => Some(restated.customer),
-        Event::Channel { customer, .. } => *customer,
+        Event::Channel { customer, .. } | Event::Hidden { customer, .. } => *customer,
+        Event::Unsent { customers, .. } => customers.first().copied(),
         // They stay: the receipt, and what keeps a refusal.
         Event::Erased { .. } | Event::ErasureReported { .. } => None,
     }
@@ -79,6 +81,8 @@ fn mentions(event: &Event) -> BTreeSet<Identifier> {
         | Event::Moved { .. }
         | Event::Erased { .. }
         | Event::ErasureReported { .. }
+        | Event::Unsent { .. }
+        | Event::Hidden { .. }
         | Event::Channel { .. } => {}
     }
     all
@@ -159,10 +163,44 @@ pub(crate) fn delete(ledger: &Ledger, deleting: Deleting) -> Ledger {
 
 /// What is remembered of deliveries goes with the time, and not by a record.
 pub(crate) fn aged(mut state: State, at: At) -> State {
-    let channel = "channel-9".parse().unwrap();
-    let event = Event::Channel { customer: None, channel, event: "aged".parse().unwrap() };
-    Identity::evolve(&mut state, &event, at.after(SEEN_FOR * 2));
+    let channel: ChannelId = "channel-9".parse().unwrap();
+    let unsend = UnsendId::derive("aged");
+    let message = "aged".to_owned();
+    for event in [
+        Event::Channel { customer: None, channel: channel.clone(), event: "aged".parse().unwrap() },
+        Event::Unsent { id: unsend, customers: Vec::new(), channel: channel.clone(), message },
+        Event::Hidden { unsend, customer: None, channel, counts: BTreeMap::new() },
+    ] {
+        Identity::evolve(&mut state, &event, at.after(SEEN_FOR * 2));
+    }
     state
+}
+
+/// What holds a message that was taken back stands once more, without it, right before the record
+/// that says so. Whoever folded all of it has met the originals, which are deleted.
+fn hide(world: &World, deleted: bool) -> Ledger {
+    let (mut left, mut open) = (Vec::new(), BTreeMap::new());
+    for ((event, at), holds) in world.ledger.iter().zip(&world.holds) {
+        if let Event::Unsent { id, customers, channel, message } = event {
+            open.insert(*id, (customers, channel, Some(message)));
+        }
+        if let Event::Hidden { unsend, .. } = event
+            && let Some((customers, channel, message)) = open.remove(unsend)
+        {
+            let goes = |(event, _, holds): &(Event, At, Option<&String>)| {
+                let Event::Channel { customer, channel: of, .. } = event else { return false };
+                let theirs = customer.map_or(customers.is_empty(), |id| customers.contains(&id));
+                theirs && of == channel && *holds == message
+            };
+            let copies: Vec<_> = left.iter().filter(|one| goes(one)).cloned().collect();
+            if deleted {
+                left.retain(|one| !goes(one));
+            }
+            left.extend(copies.into_iter().map(|(event, at, _)| (event, at, None)));
+        }
+        left.push((event.clone(), *at, holds.as_ref()));
+    }
+    left.into_iter().map(|(event, at, _)| (event, at)).collect()
 }
 
 proptest! {
@@ -188,6 +226,17 @@ proptest! {
             let left = delete(&world.ledger, deleting);
             prop_assert!(aged(fold(&left), world.at) == state, "{:?}", deleting);
         }
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_missed(under in under(), ops in ops()) {
+        let mut world = World::under(under);
+        for op in &ops {
+            world.run(op);
+        }
+        world.hidden();
+        let state = aged(fold(&hide(&world, false)), world.at);
+        prop_assert!(aged(fold(&hide(&world, true)), world.at) == state);
     }
 
     /// A process that starts from a snapshot decides as one that never stopped.

@@ -13,4 +13,5 @@ mod rows_apart;
 mod seven;
 mod sizes;
 mod story;
+mod unsend;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_domain::identity::{Answer, Event, Input};
+use mainstem_domain::identity::{Answer, Event, Input, Unsend};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 
 use crate::story::{Op, ops, under};
@@ -30,6 +30,10 @@ fn name(event: &Event) -> &'static str {
         Event::Moved { .. } => "moved",
         Event::Erased { .. } => "erased",
         Event::ErasureReported { .. } => "erasure reported",
+        Event::Unsent { customers, .. } if customers.is_empty() => "nobody's unsent",
+        Event::Unsent { customers, .. } if customers.len() > 1 => "unsent with aliases",
+        Event::Unsent { .. } => "unsent",
+        Event::Hidden { .. } => "hidden",
         Event::Channel { customer: None, .. } => "nobody's",
         Event::Channel { customer: Some(_), .. } => "somebody's",
     }
@@ -58,6 +62,7 @@ fn the_generators_meet_every_row_and_every_happening() {
             let is_event = matches!(input, Input::Inbound { .. });
             let merges = decision.events.iter().filter(|event| name(event) == "merged").count();
             count("again", is_event && decision.events.is_empty());
+            count("unsent again", is_event && has("unsent") && !has("somebody's"));
             count("again later", is_event && matches!(op, Op::Again(_)) && has("somebody's"));
             count("three merged", merges > 1);
             count("merged after a conflict", has("conflicted") && merges > 0);
@@ -88,6 +93,9 @@ fn the_generators_meet_every_row_and_every_happening() {
                     Event::Erased { customers, refused, .. } => {
                         count("erased with aliases", customers.len() > 1);
                         count("erased and refuses", !refused.is_empty());
+                        let of =
+                            |open: &Unsend| open.customers.iter().any(|id| customers.contains(id));
+                        count("erased while unsent", before.unsends().any(|(_, open)| of(open)));
                     }
                     _ => {}
                 }
@@ -101,6 +109,6 @@ fn the_generators_meet_every_row_and_every_happening() {
             );
         }
     }
-    let wanted = 45;
+    let wanted = 51;
     assert!(met.len() >= wanted && met.values().all(|times| *times >= 8), "{met:#?}");
 }

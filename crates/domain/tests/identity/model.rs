@@ -12,7 +12,7 @@ use mainstem_domain::identity::{Event, Fact, Facts, Input, Source, State, Tie, T
 use mainstem_domain::person::{Answer, Attribute, Consent, Sighting};
 use mainstem_domain::{
     At, ChannelId, ConflictId, CustomerId, DisputeId, EventId, Means, Purpose, SplitId,
-    SuggestionId,
+    SuggestionId, UnsendId,
 };
 
 use crate::story::Under;
@@ -75,6 +75,8 @@ pub(crate) struct Noted {
 pub(crate) enum Outcome {
     /// Nothing at all.
     Silence,
+    /// It came before, and holds what was taken back since.
+    TakenBack,
     /// The event is this customer's.
     Belongs(Option<CustomerId>),
     /// The command is taken.
@@ -105,6 +107,9 @@ pub(crate) struct Model {
     refused: BTreeSet<(String, Means, Purpose)>,
     gone: BTreeSet<CustomerId>,
     seen: Vec<(At, ChannelId, EventId)>,
+    taken_back: Vec<(At, ChannelId, String)>,
+    /// Who may hold a message that was taken back: the living id, then the others in any order.
+    pub(crate) unsends: BTreeMap<UnsendId, (Vec<CustomerId>, ChannelId, String)>,
 }
 
 /// What the decider gave that is its own affair: the ids of what is new.
@@ -143,6 +148,8 @@ impl Model {
             refused: BTreeSet::new(),
             gone: BTreeSet::new(),
             seen: Vec::new(),
+            taken_back: Vec::new(),
+            unsends: BTreeMap::new(),
         }
     }
 

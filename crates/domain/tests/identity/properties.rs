@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::identity::{Event, Input};
-use mainstem_domain::{At, Decision};
+use mainstem_domain::{At, CustomerId, Decision};
 use proptest::prelude::*;
 
 use crate::model::{Model, Outcome};
@@ -18,7 +18,9 @@ fn outcome(input: &Input, decided: &Decided) -> Outcome {
                 Event::Channel { customer, .. } => Some(*customer),
                 _ => None,
             });
-            whose.map_or(Outcome::Silence, Outcome::Belongs)
+            let unsent = matches!(decided.events.as_slice(), [Event::Unsent { .. }]);
+            let none = if unsent { Outcome::TakenBack } else { Outcome::Silence };
+            whose.map_or(none, Outcome::Belongs)
         }
         (_, Some(Ok(_))) => Outcome::Taken,
         (_, Some(Err(refusal))) => {
@@ -111,6 +113,20 @@ fn agree_on_review(world: &World, model: &Model) -> Result<(), TestCaseError> {
     let splits =
         splits.map(|(id, one)| (*id, (one.customer, one.pieces.iter().copied().collect())));
     prop_assert_eq!(&splits.collect::<std::collections::BTreeMap<_, _>>(), &model.splits);
+    let sorted = |ids: &[CustomerId]| {
+        let mut ids = ids.to_vec();
+        if let Some((_, aliases)) = ids.split_first_mut() {
+            aliases.sort_unstable();
+        }
+        ids
+    };
+    let unsends = state
+        .unsends()
+        .map(|(id, one)| (*id, (sorted(&one.customers), one.channel.clone(), one.message.clone())));
+    let wanted = model.unsends.iter().map(|(id, (ids, channel, message))| {
+        (*id, (sorted(ids), channel.clone(), message.clone()))
+    });
+    prop_assert_eq!(unsends.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
     Ok(())
 }
 

@@ -79,6 +79,14 @@ pub(crate) enum Word {
     Refuses(&'static str),
 }
 
+/// What an event does with messages, of which there are few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Nothing,
+    Sends(u8),
+    TakesBack(u8),
+}
+
 /// An event: its number, its channel, how late it comes, and what it carries.
 #[derive(Clone)]
 pub(crate) struct Told {
@@ -87,6 +95,7 @@ pub(crate) struct Told {
     pub(crate) late: Span,
     pub(crate) carries: Vec<Sight>,
     pub(crate) says: Vec<Word>,
+    pub(crate) does: Does,
 }
 
 impl fmt::Debug for Told {
@@ -94,6 +103,9 @@ impl fmt::Debug for Told {
         write!(f, "e{} on channel-{}: {:?}", self.event, self.channel, self.carries)?;
         if !self.says.is_empty() {
             write!(f, " says {:?}", self.says)?;
+        }
+        if self.does != Does::Nothing {
+            write!(f, " {:?}", self.does)?;
         }
         if !self.late.0.is_zero() {
             write!(f, ", {:?} late", self.late)?;
@@ -132,6 +144,8 @@ pub(crate) enum Op {
     },
     /// The records of all splits are under their owners.
     Moved,
+    /// No record holds the first of the messages that were taken back.
+    Hidden,
     Accept(usize),
     Reject(usize),
     Release(usize),
@@ -183,9 +197,21 @@ pub(crate) fn told(events: u16, verified: BoxedStrategy<bool>) -> impl Strategy<
         1 => vec(one, 0..8),
     ];
     let says = prop_oneof![3 => Just(Vec::new()), 1 => vec(word(), 1..3)];
-    (0..events, 0..2_u8, late(), carries, says).prop_map(|(event, channel, late, carries, says)| {
-        Told { event, channel, late, carries, says: once(says) }
-    })
+    let does = prop_oneof![
+        6 => Just(Does::Nothing),
+        2 => (0..4_u8).prop_map(Does::Sends),
+        1 => (0..4_u8).prop_map(Does::TakesBack),
+    ];
+    (0..events, 0..2_u8, late(), carries, says, does).prop_map(
+        |(event, channel, late, carries, says, does)| Told {
+            event,
+            channel,
+            late,
+            carries,
+            says: once(says),
+            does,
+        },
+    )
 }
 
 /// Each name, and each means, once.
@@ -234,6 +260,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (pick, vec(name(), 0..3))
             .prop_map(|(customer, off)| Op::SplitBlindly { customer, off }),
         3 => Just(Op::Moved),
+        2 => Just(Op::Hidden),
         2 => (0..4_usize).prop_map(Op::Accept),
         2 => (0..4_usize).prop_map(Op::Reject),
         3 => (0..4_usize).prop_map(Op::Release),
@@ -252,6 +279,7 @@ pub(crate) fn tell(event: u16, carries: &[(usize, bool)]) -> Op {
         late: Span(Duration::ZERO),
         carries: carries.iter().map(|(name, verified)| Sight(Name(*name), *verified)).collect(),
         says: Vec::new(),
+        does: Does::Nothing,
     })
 }
 
@@ -300,6 +328,31 @@ fn scene() -> impl Strategy<Value = Vec<Op>> {
                 .map(|number| tell(event + number, &[one(usize::from(number)), (phone, verified)]))
                 .collect()
         }),
+        // Two who are one later; what one of them sends is taken back before it comes, and after.
+        (numbers.clone(), 0..4_u8, vec(name(), 2), 0..4_u8).prop_map(
+            move |(event, message, people, then)| {
+                let of = |number: u16, person: Option<&Name>, does| {
+                    let Op::Tell(told) = tell(event + number, &[]) else { return Op::Moved };
+                    let carries = person.map(|name| Sight(*name, true)).into_iter().collect();
+                    Op::Tell(Told { carries, does, ..told })
+                };
+                let one = (then > 0).then_some(&people[0]);
+                let mut ops = vec![
+                    of(0, one, Does::Sends(message)),
+                    of(1, Some(&people[1]), Does::Nothing),
+                    Op::Join(people[0], people[1]),
+                    of(2, one, Does::TakesBack(message)),
+                    Op::Again(0),
+                ];
+                match then {
+                    1 => ops.push(Op::Erase { of: people[0], force: true, case_open: false }),
+                    2 => ops.push(Op::Hidden),
+                    _ => {}
+                }
+                ops.extend([Op::Again(2), of(3, one, Does::Sends(message))]);
+                ops
+            }
+        ),
         // Who is taken apart, and then again.
         (numbers, vec(name(), 4), vec(name(), 4), any::<bool>()).prop_map(
             move |(event, all, off, again)| {

@@ -9,7 +9,7 @@ use mainstem_domain::person::{Act, Answer as Said, Attribute, ChannelEvent, Cons
 use mainstem_domain::{At, CaseId, CustomerId, Decider, Decision};
 use proptest::test_runner::Config as ProptestConfig;
 
-use crate::story::{IDENTIFIERS, Name, Op, Sight, Told, Under, Word};
+use crate::story::{Does, IDENTIFIERS, Name, Op, Sight, Told, Under, Word};
 
 pub(crate) type Decided = Decision<Event, Answer>;
 
@@ -72,6 +72,7 @@ pub(crate) fn channel_event(event: &str, channel: u8, at: At) -> ChannelEvent {
         reply_token: None,
         attributes: Vec::new(),
         consents: Vec::new(),
+        message: None,
     }
 }
 
@@ -114,6 +115,11 @@ impl Told {
                 Word::Refuses(means) => event.consents.push(consent(means, Said::Refused)),
             }
         }
+        match self.does {
+            Does::Nothing => {}
+            Does::Sends(message) => event.message = Some(format!("m{message}")),
+            Does::TakesBack(message) => event.act = Act::Unsend(format!("m{message}")),
+        }
         arrives(event)
     }
 }
@@ -137,6 +143,8 @@ pub(crate) struct World {
     pub(crate) ids: Vec<CustomerId>,
     /// Every event that was told, and when first.
     pub(crate) told: Vec<Input>,
+    /// Which message each record of the ledger holds.
+    pub(crate) holds: Vec<Option<String>>,
     commands: usize,
 }
 
@@ -193,6 +201,10 @@ impl World {
                 let (split, _) = self.state.splits().next()?;
                 Input::Moved { split: *split, counts: BTreeMap::new() }
             }
+            Op::Hidden => {
+                let (unsend, _) = self.state.unsends().next()?;
+                Input::Hidden { unsend: *unsend, counts: BTreeMap::new() }
+            }
             Op::Accept(pick) => Input::AcceptSuggestion(*nth(
                 *pick,
                 self.state.suggestions_after(None).map(|(id, _)| id),
@@ -244,6 +256,10 @@ impl World {
             }
             Identity::evolve(&mut self.state, event, self.at);
             self.ledger.push((event.clone(), self.at));
+            self.holds.push(match (event, input) {
+                (Event::Channel { .. }, Input::Inbound { event, .. }) => event.message.clone(),
+                _ => None,
+            });
         }
         decision
     }
@@ -261,6 +277,13 @@ impl World {
     /// Every split's records are under their owners.
     pub(crate) fn moved(&mut self) {
         while let Some(input) = self.input(&Op::Moved) {
+            self.take(&input);
+        }
+    }
+
+    /// No record holds a message that was taken back.
+    pub(crate) fn hidden(&mut self) {
+        while let Some(input) = self.input(&Op::Hidden) {
             self.take(&input);
         }
     }

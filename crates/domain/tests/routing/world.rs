@@ -258,6 +258,7 @@ pub(crate) fn event(id: &str, act: Act, at: At) -> ChannelEvent {
         reply_token: None,
         attributes: Vec::new(),
         consents: Vec::new(),
+        message: None,
     }
 }
 

@@ -113,9 +113,15 @@ fn while_records_are_moved_only_what_is_sure_is_shown() {
     let apart_since = At::from_millis(100);
     let (before, since) = (message(1, 99, 0), message(2, 100, 0));
     let mut moved = message(3, 5, 0);
-    moved.record.headers.set(Cow::Borrowed(header::MOVED_FROM), "S1/1");
+    let split = mainstem_domain::SplitId::derive("1");
+    moved.record.headers.set(Cow::Borrowed(header::MOVED_FROM), format!("{split}/1"));
     assert!(!is_shown(apart_since, &before, false));
     assert!(is_shown(apart_since, &before, true));
     assert!(is_shown(apart_since, &since, false));
     assert!(is_shown(apart_since, &moved, false));
+    let mut hidden = moved;
+    let unsend = mainstem_domain::UnsendId::derive("1");
+    hidden.record.headers.set(Cow::Borrowed(header::MOVED_FROM), format!("{unsend}/1"));
+    assert!(!is_shown(apart_since, &hidden, false));
+    assert!(is_shown(apart_since, &hidden, true));
 }

@@ -188,6 +188,7 @@ impl World {
                 reply_token: None,
                 attributes: Vec::new(),
                 consents: Vec::new(),
+                message: None,
             },
             tokens: Vec::new(),
         }

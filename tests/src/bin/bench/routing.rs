@@ -175,6 +175,7 @@ impl World {
             reply_token: Some(format!("{:032}", self.number)),
             attributes: Vec::new(),
             consents: Vec::new(),
+            message: None,
         };
         let customer = CustomerId::derive(&person.to_string());
         Input::Channel { customer, event: Box::new(event), address: Some(address), code: None }

@@ -84,6 +84,10 @@ impl Model {
                 self.splits.remove(split);
                 Ok(())
             }
+            Input::Hidden { unsend, .. } => {
+                self.unsends.remove(unsend);
+                Ok(())
+            }
             Input::ReportErasure { .. } | Input::Wakeup(_) | Input::Inbound { .. } => Ok(()),
         }
     }
@@ -157,6 +161,7 @@ impl Model {
         self.ties.retain(|tie| !identifiers.contains(&tie.one));
         self.named.retain(|named| !ids.contains(&named.id));
         self.gone.extend(ids);
+        self.unsends.retain(|_, (theirs, ..)| theirs.iter().all(|id| !ids.contains(id)));
         for side in self.cuts.iter_mut().flatten() {
             side.retain(|one| !identifiers.contains(one));
         }

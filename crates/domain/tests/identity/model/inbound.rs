@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_domain::identifier::{Identifier, Kind};
 use mainstem_domain::identity::{Event, Source};
-use mainstem_domain::person::{Answer, ChannelEvent, Consent, Sighting};
-use mainstem_domain::{At, CustomerId};
+use mainstem_domain::person::{Act, Answer, ChannelEvent, Consent, Sighting};
+use mainstem_domain::{At, ChannelId, CustomerId};
 
 use super::{DAY, Given, Model, Named, Noted, Outcome, Person, Proposal, is_blocked, last_answer};
 
@@ -28,14 +28,31 @@ impl Model {
             (channel, id) == (&event.channel, &event.id)
                 && at.as_millis() - seen.as_millis() <= 3 * DAY
         };
-        if self.seen.iter().any(again) {
-            return Outcome::Silence;
+        let again = self.seen.iter().any(again);
+        let known = self.taken_back.iter().any(|(since, channel, message)| {
+            (channel, Some(message)) == (&event.channel, event.message.as_ref())
+                && at.as_millis() - since.as_millis() <= 3 * DAY
+        });
+        let message = match &event.act {
+            Act::Unsend(message) => (!again).then(|| message.clone()),
+            _ => event.message.clone().filter(|_| known),
+        };
+        if again {
+            let Some(message) = message else { return Outcome::Silence };
+            let mut kept = strongest_first(&event.sightings);
+            kept.retain(|one| !self.is_withdrawn(&one.identifier));
+            let person = kept.iter().find_map(|one| self.owner(&one.identifier));
+            self.take_back(event, message, person, at, given);
+            return Outcome::TakenBack;
         }
         self.seen.push((at, event.channel.clone(), event.id.clone()));
 
         let mut kept = strongest_first(&event.sightings);
         kept.retain(|one| !self.is_withdrawn(&one.identifier));
         if kept.is_empty() {
+            if let Some(message) = message {
+                self.take_back(event, message, None, at, given);
+            }
             return Outcome::Belongs(None);
         }
         let order = kept.clone();
@@ -46,6 +63,9 @@ impl Model {
         let lead = reading.kept.iter().find(leads).unwrap_or(&reading.kept[0]).clone();
         let before = self.people();
         let customer = self.bring_together(event, (&lead, &reading.kept), &group, at, given);
+        if let Some(message) = message {
+            self.take_back(event, message, self.person(customer), at, given);
+        }
         let lead = lead.identifier;
         self.named_mut(customer).seen_at = at;
         self.tell((event, tokens), (customer, &lead), &fresh, at);
@@ -104,6 +124,30 @@ impl Model {
             Some(Proposal { id, customer, other, since: at, by })
         }));
         Outcome::Belongs(Some(customer))
+    }
+
+    fn take_back(
+        &mut self,
+        event: &ChannelEvent,
+        message: String,
+        person: Option<Person>,
+        at: At,
+        given: &Given<'_>,
+    ) {
+        let new = given.decided.events.iter().find_map(|event| match event {
+            Event::Unsent { id, .. } => Some(*id),
+            _ => None,
+        });
+        let ids = person.map(|person| person.ids).unwrap_or_default();
+        let unsend = (ids, event.channel.clone(), message.clone());
+        self.unsends.insert(new.expect("it is taken back"), unsend);
+        let lately = |(since, channel, known): &(At, ChannelId, String)| {
+            (channel, known) == (&event.channel, &message)
+                && at.as_millis() - since.as_millis() <= 3 * DAY
+        };
+        if !self.taken_back.iter().any(lately) {
+            self.taken_back.push((at, event.channel.clone(), message));
+        }
     }
 
     fn is_new(&self, one: &Sighting) -> bool {

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::tell_again;
-use crate::story::{Name, Op, Sight, Told, Under, Word, ops, under};
+use crate::story::{Does, Name, Op, Sight, Told, Under, Word, ops, under};
 use crate::world::{World, id, tries};
 
 /// An event after the merge: which of the two it is of, by which of its identifiers, and what else
@@ -186,7 +186,7 @@ fn p7_a_cut_holds_though_what_was_cut_is_a_hub() {
     let all = vec![Sight(Name(phone), true), Sight(Name(email), true), Sight(Name(line), true)];
     let told = |event, carries| {
         let late = crate::story::Span(std::time::Duration::ZERO);
-        Op::Tell(Told { event, channel: 0, late, carries, says: Vec::new() })
+        Op::Tell(Told { event, channel: 0, late, carries, says: Vec::new(), does: Does::Nothing })
     };
     let mut world = World::under(Under::Narrow);
     world.run(&told(1, all.clone()));

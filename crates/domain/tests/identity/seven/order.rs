@@ -73,6 +73,7 @@ fn undoubted(world: &World) -> bool {
                 | Event::Merged { .. }
                 | Event::Described { .. }
                 | Event::Consented { .. }
+                | Event::Unsent { .. }
                 | Event::Channel { .. }
         )
     })
