@@ -132,7 +132,6 @@ async fn agrees(deployment: &Deployment) {
     assert!(found.equal && found.snapshot.is_some(), "{found:?}");
 }
 
-#[expect(clippy::too_many_lines, reason = "one story")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_back_is_found_nowhere_whatever_is_killed() {
     let Some(mut deployment) = Deployment::start_with_users(SERVICE).await else { return };

@@ -38,7 +38,7 @@ pub struct ChannelEvent {
     /// What the person allowed or refused by it; each channel and purpose once.
     pub consents: Vec<Consent>,
     /// The source's id of the message that was sent or edited, if it was one.
-    pub message: Option<String>,
+    pub message: Option<Box<str>>,
 }
 
 /// Something that an event says about its person.

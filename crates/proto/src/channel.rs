@@ -65,7 +65,7 @@ pub fn decode(event: wire::ChannelEvent) -> Result<Read, FieldError> {
         reply_token: Some(event.reply_token).filter(|token| !token.is_empty()),
         attributes: event.attributes.into_iter().filter_map(attribute_from).collect(),
         consents: event.consents.into_iter().filter_map(consent_from).collect(),
-        message: Some(event.message).filter(|message| !message.is_empty()),
+        message: Some(event.message.into_boxed_str()).filter(|message| !message.is_empty()),
     };
     Ok(Read { event, unreadable_identifiers })
 }

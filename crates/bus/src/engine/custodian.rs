@@ -76,9 +76,9 @@ impl<M: Machine> Engine<M> {
     /// The message that an open job hides.
     fn message_of(&self, job: &str) -> Option<Message> {
         self.memory.jobs.get(job)?;
-        M::chores(&self.memory.state).into_iter().find_map(|chore| match chore {
-            Chore::Hide { job: name, message, .. } if name == job => Some(message),
-            _ => None,
+        M::chores(&self.memory.state).into_iter().find_map(|chore| {
+            let Chore::Hide { job: name, message, .. } = chore else { return None };
+            (name == job).then_some(message)
         })
     }
 

@@ -226,7 +226,7 @@ impl<State> Memory<State> {
                 // What a person sent holds no receipt.
                 Chore::Hide { .. } => {}
                 Chore::Erase { .. } => {
-                    self.forget(|receipt| receipt.is_of(&customers) || receipt.names(&customers))
+                    self.forget(|receipt| receipt.is_of(&customers) || receipt.names(&customers));
                 }
             }
             let job = Job {

@@ -64,9 +64,9 @@ fn unsend(
     customer: Option<CustomerId>,
     events: &[Event],
 ) -> Event {
-    let absorbed = events.iter().filter_map(|event| match event {
-        Event::Merged { absorbed, .. } => Some(*absorbed),
-        _ => None,
+    let absorbed = events.iter().filter_map(|event| {
+        let Event::Merged { absorbed, .. } = event else { return None };
+        Some(*absorbed)
     });
     let mut customers: Vec<CustomerId> = customer.into_iter().chain(absorbed).collect();
     for place in 0..customers.len() {

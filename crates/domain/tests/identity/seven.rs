@@ -63,7 +63,7 @@ proptest! {
                     prop_assert_eq!(decided, Decision::silent());
                     continue;
                 };
-                prop_assert_eq!(Some(message), event.message.as_ref());
+                prop_assert_eq!(Some(message.as_str()), event.message.as_deref());
             }
         }
         // And so for events that come again after others have been taken meanwhile.

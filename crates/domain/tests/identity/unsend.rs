@@ -18,7 +18,7 @@ fn event(name: &str, identifiers: &[&str]) -> ChannelEvent {
 }
 
 fn sends(world: &mut World, name: &str, identifiers: &[&str], message: &str) -> Vec<Event> {
-    let message = Some(message.to_owned());
+    let message = Some(message.into());
     let event = ChannelEvent { message, ..event(name, identifiers) };
     world.take(&arrives(event)).events
 }

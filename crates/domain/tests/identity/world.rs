@@ -117,7 +117,7 @@ impl Told {
         }
         match self.does {
             Does::Nothing => {}
-            Does::Sends(message) => event.message = Some(format!("m{message}")),
+            Does::Sends(message) => event.message = Some(format!("m{message}").into()),
             Does::TakesBack(message) => event.act = Act::Unsend(format!("m{message}")),
         }
         arrives(event)
@@ -257,7 +257,9 @@ impl World {
             Identity::evolve(&mut self.state, event, self.at);
             self.ledger.push((event.clone(), self.at));
             self.holds.push(match (event, input) {
-                (Event::Channel { .. }, Input::Inbound { event, .. }) => event.message.clone(),
+                (Event::Channel { .. }, Input::Inbound { event, .. }) => {
+                    event.message.as_deref().map(str::to_owned)
+                }
                 _ => None,
             });
         }

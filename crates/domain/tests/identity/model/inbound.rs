@@ -30,12 +30,12 @@ impl Model {
         };
         let again = self.seen.iter().any(again);
         let known = self.taken_back.iter().any(|(since, channel, message)| {
-            (channel, Some(message)) == (&event.channel, event.message.as_ref())
+            (channel, Some(message.as_str())) == (&event.channel, event.message.as_deref())
                 && at.as_millis() - since.as_millis() <= 3 * DAY
         });
         let message = match &event.act {
             Act::Unsend(message) => (!again).then(|| message.clone()),
-            _ => event.message.clone().filter(|_| known),
+            _ => event.message.as_deref().filter(|_| known).map(str::to_owned),
         };
         if again {
             let Some(message) = message else { return Outcome::Silence };
