@@ -183,7 +183,7 @@ mod tests {
         let stays = json!({
             "id": "e1", "channel": "line-1", "store": "s", "brand": "b",
             "identifiers": [{"identifier": "line:p:U1", "verified": true}],
-            "occurTime": "2026-11-21T09:00:00Z", "receiveTime": "2026-11-21T09:00:01Z",
+            "occurTime": "2026-11-21T09:00:00+00:00", "receiveTime": "2026-11-21T09:00:01+00:00",
             "mode": "CHANNEL_MODE_SHADOW",
         });
         let goes = json!({
