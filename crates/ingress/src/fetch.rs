@@ -65,7 +65,7 @@ enum Gathered {
 }
 
 impl Worker {
-    /// Works until `stop`.
+    /// Works until `stop`. What is in hand then is left to the broker, which hands it out again.
     pub(crate) async fn run(
         self,
         queue: FetchQueue,
@@ -75,32 +75,38 @@ impl Worker {
             let item = queue.next().await?;
             Some((item, queue))
         });
-        let work = items.take_until(stop.cancelled()).for_each_concurrent(AT_ONCE, async |item| {
-            let channel = item.message.channel.clone();
-            let fate = match tokio::time::timeout(WITHIN, self.handle(&item)).await {
-                Ok(Ok(fate)) => fate,
-                Ok(Err(error)) => {
-                    tracing::warn!(%channel, %error, "a content cannot be stored or deleted yet");
-                    Fate::RetryAfter(pause(item.attempt))
-                }
-                Err(_) => Fate::RetryAfter(pause(item.attempt)),
-            };
-            let (outcome, let_go) = match fate {
-                Fate::Done(outcome) => (outcome, item.done().await),
-                Fate::RetryAfter(delay) => ("given_back", item.retry_after(delay).await),
-                Fate::Reject(reason) => {
-                    tracing::error!(%channel, reason, "a content is dead-lettered");
-                    ("dead_lettered", item.reject(&reason).await)
-                }
-            };
-            if let Err(error) = let_go {
-                tracing::warn!(%channel, %error, "an item of FETCH comes back");
-            }
-            self.metrics.media(channel.as_str(), outcome);
+        let worker = Arc::new(self);
+        let work = items.for_each_concurrent(AT_ONCE, |item| {
+            let worker = worker.clone();
+            async move { worker.work_off(item).await }
         });
-        work.await;
-        anyhow::ensure!(stop.is_cancelled(), "FETCH closed by itself");
+        let closed = stop.run_until_cancelled(work).await.is_some();
+        anyhow::ensure!(!closed, "FETCH closed by itself");
         Ok(())
+    }
+
+    async fn work_off(&self, item: FetchItem) {
+        let channel = item.message.channel.clone();
+        let fate = match tokio::time::timeout(WITHIN, self.handle(&item)).await {
+            Ok(Ok(fate)) => fate,
+            Ok(Err(error)) => {
+                tracing::warn!(%channel, %error, "a content cannot be stored or deleted yet");
+                Fate::RetryAfter(pause(item.attempt))
+            }
+            Err(_) => Fate::RetryAfter(pause(item.attempt)),
+        };
+        let (outcome, let_go) = match fate {
+            Fate::Done(outcome) => (outcome, item.done().await),
+            Fate::RetryAfter(delay) => ("given_back", item.retry_after(delay).await),
+            Fate::Reject(reason) => {
+                tracing::error!(%channel, reason, "a content is dead-lettered");
+                ("dead_lettered", item.reject(&reason).await)
+            }
+        };
+        if let Err(error) = let_go {
+            tracing::warn!(%channel, %error, "an item of FETCH comes back");
+        }
+        self.metrics.media(channel.as_str(), outcome);
     }
 
     async fn handle(&self, item: &FetchItem) -> Result<Fate, PublishError> {

@@ -46,7 +46,7 @@ impl Machine for RoutingMachine {
     const SERVICE: &'static str = "routing";
     const LEDGER: &'static str = topology::ROUTING;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::CUSTOMER, ledger: true }];
-    const SNAPSHOT_VERSION: u32 = 6;
+    const SNAPSHOT_VERSION: u32 = 7;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCase", endpoint: "get-case", roles: READERS },
         Method { name: "ListCases", endpoint: "list-cases", roles: READERS },

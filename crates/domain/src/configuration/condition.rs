@@ -95,6 +95,13 @@ pub struct Condition {
 #[error("{0}")]
 pub struct ConditionError(String);
 
+/// What a customer bought. It is looked up when a condition asks for it: few do, and among millions of
+/// people a look costs more than most conditions.
+pub trait Bought: fmt::Debug + Sync {
+    /// The brand that was bought of last.
+    fn last(&self) -> Option<&BrandId>;
+}
+
 /// What conditions look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -107,7 +114,7 @@ pub struct Facts<'a> {
     /// The brand that it is about.
     pub brand: Option<&'a BrandId>,
     /// The brand that the customer bought of last.
-    pub purchase: Option<&'a BrandId>,
+    pub purchase: Option<&'a dyn Bought>,
     /// The salesperson that the customer is bound to.
     pub staff: Option<&'a StaffId>,
     /// Where.
@@ -151,7 +158,7 @@ impl<'a> Facts<'a> {
             7 => self.kind.name(),
             8 => self.event.mode.name(),
             9 => self.brand.map_or("", BrandId::as_str),
-            10 => self.purchase.map_or("", BrandId::as_str),
+            10 => self.purchase.and_then(Bought::last).map_or("", BrandId::as_str),
             11 => self.staff.map_or("", StaffId::as_str),
             12 => self.store.map_or("", StoreId::as_str),
             13 => self.conversation,

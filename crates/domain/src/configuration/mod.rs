@@ -29,7 +29,7 @@ use crate::{
 pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
 use condition::Evaluation;
 pub use condition::parameter;
-pub use condition::{Condition, ConditionError, Facts};
+pub use condition::{Bought, Condition, ConditionError, Facts};
 use directory::is_default;
 pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Sender, Store};
 pub use handle::Handle;

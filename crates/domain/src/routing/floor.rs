@@ -9,7 +9,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::conversation::{Conversation, ConversationView, REMEMBERED_FOR, Talk};
+use super::conversation::{About, Conversation, ConversationView, REMEMBERED_FOR, Talk};
 use super::state::remove;
 use crate::configuration::{Configuration, Desk, Priority, StaffMember};
 use crate::{At, BrandId, ChannelId, ConversationId, CustomerId, DeskId, StaffId, StoreId};
@@ -147,9 +147,10 @@ impl Standing {
 /// what they say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Floor {
-    conversations: OrdMap<ConversationId, Arc<Conversation>>,
-    /// In the order of their ids.
-    by_customer: OrdMap<CustomerId, SmallVec<[ConversationId; 1]>>,
+    /// Each customer's, in the order of their ids. They lie with the customer, because almost every
+    /// event asks for its customer's.
+    conversations: OrdMap<CustomerId, Arc<Held>>,
+    whose: OrdMap<ConversationId, CustomerId>,
     deadlines: OrdSet<(At, ConversationId)>,
     /// In line, by brand, in the order in which they are served.
     line: OrdMap<Option<BrandId>, OrdSet<(Priority, At, ConversationId)>>,
@@ -164,6 +165,9 @@ pub(super) struct Floor {
     /// Something concerns all of the staff, and not all of them were looked at.
     pub(super) review: Option<Review>,
 }
+
+/// One customer's conversations.
+type Held = SmallVec<[(ConversationId, Conversation); 1]>;
 
 /// Who of the staff is still to be looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -186,7 +190,9 @@ impl Review {
 
 impl Floor {
     pub(super) fn get(&self, id: ConversationId) -> Option<&Conversation> {
-        self.conversations.get(&id).map(AsRef::as_ref)
+        let customer = self.whose.get(&id)?;
+        let mut held = self.of_customer(*customer);
+        held.find(|(known, _)| *known == id).map(|(_, one)| one)
     }
 
     pub(super) fn view(&self, id: ConversationId) -> Option<ConversationView> {
@@ -198,12 +204,20 @@ impl Floor {
         &self,
         after: Option<ConversationId>,
     ) -> impl Iterator<Item = (&ConversationId, &Conversation)> {
-        let later = self.conversations.range((after.map_or(Unbounded, Excluded), Unbounded));
-        later.map(|(id, one)| (id, one.as_ref()))
+        let later = self.whose.range((after.map_or(Unbounded, Excluded), Unbounded));
+        later.filter_map(|(id, _)| Some((id, self.get(*id)?)))
     }
 
-    pub(super) fn of_customer(&self, customer: CustomerId) -> impl Iterator<Item = ConversationId> {
-        self.by_customer.get(&customer).into_iter().flatten().copied()
+    pub(super) fn of_customer(
+        &self,
+        customer: CustomerId,
+    ) -> impl Iterator<Item = (ConversationId, &Conversation)> {
+        let held = self.conversations.get(&customer).into_iter().flat_map(|held| held.iter());
+        held.map(|(id, one)| (*id, one))
+    }
+
+    fn ids_of(&self, customer: CustomerId) -> Vec<ConversationId> {
+        self.of_customer(customer).map(|(id, _)| id).collect()
     }
 
     /// A customer's conversation on a channel about a brand: the one that was active last, open ones
@@ -214,7 +228,7 @@ impl Floor {
         channel: &ChannelId,
         brand: Option<&BrandId>,
     ) -> Option<(ConversationId, &Conversation)> {
-        let known = self.of_customer(customer).filter_map(|id| Some((id, self.get(id)?)));
+        let known = self.of_customer(customer);
         let same = known.filter(|(_, one)| one.channel == *channel && one.brand.as_ref() == brand);
         same.max_by_key(|(id, one)| (!one.stage.is_closed(), one.active_at, *id))
     }
@@ -225,7 +239,7 @@ impl Floor {
         customer: CustomerId,
         on: &ChannelId,
     ) -> Option<&Conversation> {
-        let of_customer = self.of_customer(customer).filter_map(|id| self.get(id));
+        let of_customer = self.of_customer(customer).map(|(_, one)| one);
         of_customer.filter(|one| one.channel == *on).max_by_key(|one| one.active_at)
     }
 
@@ -297,10 +311,6 @@ impl Floor {
 
     pub(super) fn put(&mut self, id: ConversationId, conversation: Conversation, at: At) {
         self.take(id, at);
-        let of_customer = self.by_customer.entry(conversation.customer).or_default();
-        if let Err(place) = of_customer.binary_search(&id) {
-            of_customer.insert(place, id);
-        }
         self.deadlines.extend(conversation.deadline().map(|at| (at, id)));
         match &conversation.stage {
             Talk::Waiting => {
@@ -314,16 +324,19 @@ impl Floor {
                 self.change(staff, at, |held| held.insert(id).is_none());
             }
         }
-        self.conversations.insert(id, Arc::new(conversation));
+        self.whose.insert(id, conversation.customer);
+        let held = Arc::make_mut(self.conversations.entry(conversation.customer).or_default());
+        let place = held.partition_point(|(known, _)| *known < id);
+        held.insert(place, (id, conversation));
     }
 
-    fn take(&mut self, id: ConversationId, at: At) -> Option<Arc<Conversation>> {
-        let conversation = self.conversations.remove(&id)?;
-        if let Some(of_customer) = self.by_customer.get_mut(&conversation.customer) {
-            of_customer.retain(|known| *known != id);
-            if of_customer.is_empty() {
-                self.by_customer.remove(&conversation.customer);
-            }
+    fn take(&mut self, id: ConversationId, at: At) -> Option<Conversation> {
+        let customer = self.whose.remove(&id)?;
+        let held = Arc::make_mut(self.conversations.get_mut(&customer)?);
+        let place = held.iter().position(|(known, _)| *known == id)?;
+        let (_, conversation) = held.remove(place);
+        if held.is_empty() {
+            self.conversations.remove(&customer);
         }
         if let Some(at) = conversation.deadline() {
             self.deadlines.remove(&(at, id));
@@ -387,9 +400,12 @@ impl Floor {
     }
 
     /// The customer wrote, or was answered: no index tells of that.
-    pub(super) fn touch(&mut self, id: ConversationId, touch: impl FnOnce(&mut Conversation)) {
-        if let Some(conversation) = self.conversations.get_mut(&id) {
-            touch(Arc::make_mut(conversation));
+    pub(super) fn touch(&mut self, about: &About, touch: impl FnOnce(&mut Conversation)) {
+        if let Some(held) = self.conversations.get_mut(&about.customer) {
+            let mut held = Arc::make_mut(held).iter_mut();
+            if let Some((_, one)) = held.find(|(known, _)| *known == about.id) {
+                touch(one);
+            }
         }
     }
 
@@ -421,14 +437,14 @@ impl Floor {
 
     /// Conversations of one customer become the other's, with everything they have.
     pub(super) fn move_all(&mut self, from: CustomerId, to: CustomerId, at: At) {
-        for id in self.of_customer(from).collect::<Vec<_>>() {
+        for id in self.ids_of(from) {
             self.update(id, at, |one| one.customer = to);
         }
     }
 
     /// Forgets the conversations of a customer; whoever had them is free again.
     pub(super) fn forget(&mut self, customer: CustomerId, at: At) {
-        for id in self.of_customer(customer).collect::<Vec<_>>() {
+        for id in self.ids_of(customer) {
             self.take(id, at);
         }
     }

@@ -1,5 +1,7 @@
 //! What an event of a customer leads to.
 
+use std::fmt;
+
 use super::case::{Case, Details, Opener, Stage};
 use super::clock::Timing;
 use super::event::Event;
@@ -7,7 +9,7 @@ use super::message::{MessageRequest, RulesTried};
 use super::open::{Key, new_id};
 use super::state::{Purchase, State};
 use super::talk;
-use crate::configuration::{Configuration, Facts, MOVED, Mode, Tried, parameter};
+use crate::configuration::{Bought, Configuration, Facts, MOVED, Mode, Tried, parameter};
 use crate::person::{Act, Carrier, ChannelEvent, ReplyRight};
 use crate::{At, BrandId, CustomerId};
 
@@ -24,12 +26,13 @@ pub(super) fn route(
     let brand = brand(state, configuration, customer, event);
     let binding = state.binding(customer, brand.as_ref());
     let known = state.floor.find(customer, &event.channel, brand.as_ref());
+    let purchases = Purchases { state, customer };
     let facts = Facts {
         event,
         kind: configuration.kind(&event.channel),
         at,
         brand: brand.as_ref(),
-        purchase: state.purchase(customer).map(|purchase| &purchase.brand),
+        purchase: Some(&purchases),
         staff: binding.map(|binding| &binding.staff),
         store: binding.and_then(|binding| binding.store.as_ref()),
         conversation: known.map_or("", |(_, one)| one.stage.name()),
@@ -144,6 +147,24 @@ pub(super) fn brand(
             last.and_then(|one| one.brand.clone())
         })
         .or_else(|| state.purchase(customer).map(|purchase| purchase.brand.clone()))
+}
+
+/// One customer's.
+struct Purchases<'a> {
+    state: &'a State,
+    customer: CustomerId,
+}
+
+impl Bought for Purchases<'_> {
+    fn last(&self) -> Option<&BrandId> {
+        self.state.purchase(self.customer).map(|purchase| &purchase.brand)
+    }
+}
+
+impl fmt::Debug for Purchases<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Purchases").field(&self.last()).finish()
+    }
 }
 
 /// A purchase of another brand than the last one, unless it was made before that.

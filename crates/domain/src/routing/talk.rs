@@ -399,12 +399,12 @@ pub(super) fn evolve(state: &mut State, event: &ConversationEvent, at: At) {
         | ConversationEvent::Restated { id, conversation } => {
             floor.put(*id, conversation.clone(), at);
         }
-        ConversationEvent::Active { about, reply, .. } => floor.touch(about.id, |one| {
+        ConversationEvent::Active { about, reply, .. } => floor.touch(about, |one| {
             one.active_at = at;
             one.reply.clone_from(reply);
         }),
         ConversationEvent::Tagged { about, tags, .. } => {
-            floor.touch(about.id, |one| one.tags.extend(tags.iter().cloned()));
+            floor.touch(about, |one| one.tags.extend(tags.iter().cloned()));
         }
         ConversationEvent::Offered { about, stage, chain, passed, .. } => {
             floor.update(about.id, at, |one| {
@@ -420,7 +420,7 @@ pub(super) fn evolve(state: &mut State, event: &ConversationEvent, at: At) {
             one.stage = Talk::InProgress { staff: staff.clone(), at };
             one.passed.clear();
         }),
-        ConversationEvent::Replied { about, .. } => floor.touch(about.id, |one| one.reply = None),
+        ConversationEvent::Replied { about, .. } => floor.touch(about, |one| one.reply = None),
         ConversationEvent::Closed { about, by } => floor.update(about.id, at, |one| {
             one.stage = Talk::Closed { by: by.clone(), at };
             one.passed.clear();
@@ -480,8 +480,7 @@ impl State {
         &self,
         customer: CustomerId,
     ) -> impl Iterator<Item = (ConversationId, &Conversation)> {
-        let ids = self.floor.of_customer(customer);
-        ids.filter_map(|id| Some((id, self.floor.get(id)?)))
+        self.floor.of_customer(customer)
     }
 
     /// How a member of staff stands; `None`: the person never said to be there.

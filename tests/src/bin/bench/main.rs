@@ -98,7 +98,11 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match &arguments.bench {
                 Bench::Path(arguments) => Box::pin(path::run(arguments)).await,
-                Bench::Identity(arguments) => identity::run(arguments),
+                Bench::Identity(arguments) => {
+                    // As the process itself does.
+                    mainstem_runtime::without_huge_pages();
+                    identity::run(arguments)
+                }
                 Bench::Routing(arguments) => routing::run(arguments),
                 Bench::Notification(arguments) => notification::run(arguments),
                 Bench::Linkage(arguments) => linkage(arguments),
