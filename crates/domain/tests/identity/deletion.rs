@@ -192,9 +192,13 @@ fn hide(world: &World, deleted: bool) -> Ledger {
                 let theirs = customer.map_or(customers.is_empty(), |id| customers.contains(&id));
                 theirs && of == channel && *holds == message
             };
-            let copies: Vec<_> = left.iter().filter(|one| goes(one)).cloned().collect();
+            let hidden: Vec<_> = (0..left.len()).filter(|place| goes(&left[*place])).collect();
+            let copies: Vec<_> = hidden.iter().map(|place| left[*place].clone()).collect();
+            // What is hidden by one is not hidden again by the next that takes the same back.
             if deleted {
                 left.retain(|one| !goes(one));
+            } else {
+                hidden.into_iter().for_each(|place| left[place].2 = None);
             }
             left.extend(copies.into_iter().map(|(event, at, _)| (event, at, None)));
         }
