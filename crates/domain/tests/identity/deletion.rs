@@ -198,7 +198,9 @@ fn hide(world: &World, deleted: bool) -> Ledger {
             if deleted {
                 left.retain(|one| !goes(one));
             } else {
-                hidden.into_iter().for_each(|place| left[place].2 = None);
+                for place in hidden {
+                    left[place].2 = None;
+                }
             }
             left.extend(copies.into_iter().map(|(event, at, _)| (event, at, None)));
         }
