@@ -7,8 +7,8 @@
 //! of it is stored, 503 when it is not within 1.5 s, so that it is sent again. What a channel is,
 //! where it belongs and how it is run is read from the configuration in force, which is followed.
 //!
-//! LINE holds pictures, videos, sounds and files for a limited time: they are fetched soon after
-//! ([`fetch`]), and so is how a person shows, at first contact and after 30 days ([`profile`]).
+//! LINE holds pictures, videos, sounds and files for a limited time: they are fetched soon after,
+//! and so is how a person shows, at first contact and after 30 days.
 //!
 //! The deliveries of a shadow channel go to `RELAY` as well, and from there to the system that still
 //! answers its people, however long that takes.
