@@ -74,7 +74,8 @@ impl Process {
             .with_context(|| format!("{key}: cannot read {}", path.display()))
     }
 
-    /// Connects to the broker as one user.
+    /// Connects to the broker as one user. One that is not there is tried again for
+    /// `nats.connect_timeout_ms`: it may start at this moment, or start again.
     pub async fn connect(
         &self,
         service: &str,
@@ -88,9 +89,24 @@ impl Process {
             tls_ca: self.config.nats.tls_ca.as_deref().map(Path::to_owned),
             name: format!("{service} {}", self.instance),
         };
-        Ok(Bus::connect(&login).await?)
+        let gives_up = tokio::time::sleep(self.config.nats.connect_timeout);
+        let mut gives_up = std::pin::pin!(gives_up);
+        loop {
+            let error = match Bus::connect(&login).await {
+                Ok(bus) => return Ok(bus),
+                Err(error) if error.passes() => error,
+                Err(error) => return Err(error.into()),
+            };
+            tokio::select! {
+                () = &mut gives_up => return Err(error.into()),
+                () = tokio::time::sleep(CONNECT_AGAIN) => {}
+            }
+        }
     }
 }
+
+/// The pause before a broker that is not there is tried again.
+const CONNECT_AGAIN: Duration = Duration::from_millis(100);
 
 struct Around {
     clock: Clock,

@@ -47,6 +47,20 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Whether the broker may be there in a moment: it starts, or starts again.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => {
+                use async_nats::ConnectErrorKind::{Dns, Io, TimedOut};
+                matches!(source.kind(), Io | TimedOut | Dns)
+            }
+            Self::Version { .. } => false,
+        }
+    }
+}
+
 /// Longer than the server takes for anything; the client's own time-out is twice as long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
