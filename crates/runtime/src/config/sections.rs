@@ -20,7 +20,7 @@ pub struct NatsConfig {
     /// The CA of the server's certificate.
     #[serde(deserialize_with = "optional_path")]
     pub tls_ca: Option<PathBuf>,
-    /// How long one attempt to connect may take.
+    /// For how long a process that starts tries a broker that is not there.
     #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
     pub connect_timeout: Duration,
 }
