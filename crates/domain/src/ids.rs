@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 use uuid::Uuid;
+
+use crate::shelf::Derived;
 
 /// Why a text is no id. Names the rule and, through `kind`, the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +28,7 @@ macro_rules! slug {
         /// 1 to 64 characters of `a-z`, `0-9` and `-`, not starting or ending with `-`.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The id as text.
@@ -44,7 +47,7 @@ macro_rules! slug {
                     && !text.starts_with('-')
                     && !text.ends_with('-');
                 if fits {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(IdError {
                         kind: $kind,
@@ -164,6 +167,12 @@ macro_rules! derived {
         impl PartialOrd for $name {
             fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
                 Some(self.cmp(other))
+            }
+        }
+
+        impl Derived for $name {
+            fn as_bytes(&self) -> &[u8; 17] {
+                &self.0
             }
         }
 

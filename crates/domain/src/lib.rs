@@ -23,6 +23,7 @@ pub mod notification;
 pub mod person;
 mod refusal;
 pub mod routing;
+mod shelf;
 pub mod voice;
 
 pub use at::At;

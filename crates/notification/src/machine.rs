@@ -41,7 +41,7 @@ impl Machine for NotificationMachine {
         Upstream { stream: topology::CUSTOMER, ledger: true },
         Upstream { stream: topology::ROUTING, ledger: true },
     ];
-    const SNAPSHOT_VERSION: u32 = 6;
+    const SNAPSHOT_VERSION: u32 = 7;
     const METHODS: &'static [Method] = &[
         Method { name: "Send", endpoint: "send", roles: SENDERS },
         Method { name: "Preview", endpoint: "preview", roles: SENDERS },

@@ -193,7 +193,7 @@ fn delivery(item: Item) -> Delivery {
 }
 
 fn ended(item: &Item, outcome: Outcome) -> Standing {
-    Standing::Ended(Ended {
+    Standing::Ended(Arc::new(Ended {
         customer: item.customer,
         carrier: item.carrier,
         class: item.class,
@@ -201,7 +201,7 @@ fn ended(item: &Item, outcome: Outcome) -> Standing {
         asked_at: item.asked_at,
         ended_at: NOW,
         outcome,
-    })
+    }))
 }
 
 fn work(delivery: &Delivery, attempt: u64) -> Work {

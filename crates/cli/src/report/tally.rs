@@ -396,7 +396,7 @@ impl Tally {
         self.book.take(&event);
         match event {
             notification::Event::Queued { id, item } => {
-                self.report.doubled += u64::from(self.items.insert(id, item.way).is_some());
+                self.report.doubled += u64::from(self.items.insert(id, item.way.clone()).is_some());
             }
             notification::Event::Settled { id, outcome, .. } => {
                 self.settled.insert(id);

@@ -86,7 +86,9 @@ impl<'a> Steps<'a> {
     fn release(&mut self, id: ItemId) {
         let Some(deferred) = self.state.deferred(id) else { return };
         let known = (deferred.until, deferred.wait);
-        let events = settle(&self.state, self.configuration, id, &deferred.request, self.at);
+        let mut events = Vec::new();
+        let request = deferred.request.clone();
+        settle(&self.state, self.configuration, id, request, self.at, &mut events);
         if let [Event::Deferred { deferred, .. }] = &events[..]
             && (deferred.until, deferred.wait) == known
         {
@@ -103,45 +105,47 @@ fn settle(
     state: &State,
     configuration: &Configuration,
     id: ItemId,
-    request: &Request,
+    mut request: Request,
     at: At,
-) -> Vec<Event> {
+    events: &mut Vec<Event>,
+) {
     let Some(customer) = state.whose(request.customer, request.carrier) else {
-        return vec![Event::RequestVoided { id }];
+        return events.push(Event::RequestVoided { id });
     };
+    let waits = state.deferred(id);
     // One that waits stays where it stands.
-    let waits = state.delivery(id).map(|delivery| delivery.standing.customer());
-    let request = &Request { customer: waits.unwrap_or(customer), ..request.clone() };
-    match policy::decide(state, configuration, Some(id), customer, request, at) {
+    request.customer = waits.as_ref().map_or(customer, |waits| waits.request.customer);
+    match policy::decide(state, configuration, Some(id), customer, &request, at) {
         Verdict::Queue(item) => {
             let stands = (item.customer, item.carrier);
-            let waited = [id].into_iter().chain(item.joined.iter().copied());
-            let waited = waited.filter_map(|id| state.delivery(id));
-            let elsewhere = waited.filter(|delivery| delivery.standing.stands() != stands);
-            let released = elsewhere.map(|Delivery { id, standing }| {
-                let (customer, carrier) = standing.stands();
-                Event::Released { id, customer, carrier }
-            });
-            let released: Vec<_> = released.collect();
-            released.into_iter().chain([Event::Queued { id, item: *item }]).collect()
+            let joined = item.joined.iter().filter_map(|id| Some((*id, state.deferred(*id)?)));
+            for (id, deferred) in waits.map(|waits| (id, waits)).into_iter().chain(joined) {
+                let (customer, carrier) = (deferred.request.customer, deferred.request.carrier);
+                if (customer, carrier) != stands {
+                    events.push(Event::Released { id, customer, carrier });
+                }
+            }
+            events.push(Event::Queued { id, item });
         }
         Verdict::Defer { until, wait } => {
             // A right to reply lives shorter than anything waits.
-            let request = Request { reply: None, ..request.clone() };
-            let deferred = Deferred { request, until, wait };
-            vec![Event::Deferred { id, deferred }]
+            request.reply = None;
+            events.push(Event::Deferred {
+                id,
+                deferred: Arc::new(Deferred { request, until, wait }),
+            });
         }
-        Verdict::End(outcome) => vec![ended(id, request, outcome)],
+        Verdict::End(outcome) => events.push(ended(id, &request, outcome)),
     }
 }
 
-/// Those that wait under the same collapse key, if the new one goes out or waits.
-fn replaced(state: &State, new: &Event, request: &Request) -> Vec<Event> {
+/// Those that wait under a collapse key, if the new one with that key goes out or waits.
+fn replaced(state: &State, new: &Event, collapse_key: &str) -> Vec<Event> {
     let goes_on = matches!(new, Event::Queued { .. } | Event::Deferred { .. });
     let (Some(customer), true) = (new.owner(), goes_on) else { return Vec::new() };
-    let same = |(_, deferred): &(ItemId, Arc<Deferred>)| request.replaces(&deferred.request);
-    let waiting = state.deferred_of(customer).into_iter().filter(same);
-    waiting.map(|(id, old)| ended(id, &old.request, Outcome::suppressed(REPLACED))).collect()
+    let waiting = state.deferred_of(customer).into_iter();
+    let same = waiting.filter(|(_, old)| old.request.collapse_key.as_deref() == Some(collapse_key));
+    same.map(|(id, old)| ended(id, &old.request, Outcome::suppressed(REPLACED))).collect()
 }
 
 /// Two customers are one, and one of them has at most one request that waits under a collapse key:
@@ -298,12 +302,17 @@ pub(super) fn requested(
     state: &State,
     configuration: &Configuration,
     id: ItemId,
-    request: &Request,
+    request: Request,
     at: At,
 ) -> Vec<Event> {
-    let events = settle(state, configuration, id, request, at);
-    let replaced = events.last().map(|event| replaced(state, event, request));
-    replaced.into_iter().flatten().chain(events).collect()
+    let collapse_key = request.collapse_key.clone();
+    let mut events = Vec::with_capacity(1);
+    settle(state, configuration, id, request, at, &mut events);
+    if let (Some(collapse_key), Some(new)) = (collapse_key, events.last()) {
+        let replaced = replaced(state, new, &collapse_key);
+        events.splice(..0, replaced);
+    }
+    events
 }
 
 /// Whether a request of a caller can be asked at all; then with what is filled in.
@@ -376,11 +385,11 @@ pub(super) fn send(
         return Ok(Decision::answered(Vec::new(), Answer::Delivery(delivery)));
     }
     let request = asked(state, configuration, request, at)?;
-    let events = requested(state, configuration, id, &request, at);
+    let events = requested(state, configuration, id, request, at);
     if let Some(Event::Queued { item, .. }) = events.last() {
         has_room(state, configuration, item)?;
     }
-    Ok(answered(state, id, events, at))
+    Ok(answered(id, None, events, at))
 }
 
 /// Whether the account takes one more item.
@@ -400,10 +409,14 @@ fn has_room(state: &State, configuration: &Configuration, item: &Item) -> Result
 }
 
 /// The events, the last of which is about the request, and where it stands after them.
-fn answered(state: &State, id: ItemId, events: Vec<Event>, at: At) -> Decision<Event, Answer> {
-    let before = state.delivery(id).map(|delivery| delivery.standing);
-    let after = events.last().and_then(|event| event.standing(before.as_ref(), at));
-    match after.or(before) {
+fn answered(
+    id: ItemId,
+    before: Option<&Standing>,
+    events: Vec<Event>,
+    at: At,
+) -> Decision<Event, Answer> {
+    let after = events.last().and_then(|event| event.standing(before, at));
+    match after.or_else(|| before.cloned()) {
         Some(standing) => Decision::answered(events, Answer::Delivery(Delivery { id, standing })),
         None => Decision::events(events),
     }
@@ -429,15 +442,15 @@ pub(super) fn cancel(
     at: At,
 ) -> Result<Decision<Event, Answer>, Refusal> {
     match state.known(id)? {
-        Standing::Ended(_) => Ok(answered(state, id, Vec::new(), at)),
+        before @ Standing::Ended(_) => Ok(answered(id, Some(before), Vec::new(), at)),
         Standing::Queued(_) => Err(Refusal::new(
             RefusalCode::FailedPrecondition,
             ALREADY_QUEUED,
             format!("item {id} is on its way to the vendor and cannot be taken back"),
         )),
-        Standing::Deferred(deferred) => {
+        before @ Standing::Deferred(deferred) => {
             let event = ended(id, &deferred.request, Outcome::suppressed(CANCELLED));
-            Ok(answered(state, id, vec![event], at))
+            Ok(answered(id, Some(before), vec![event], at))
         }
     }
 }
@@ -508,8 +521,9 @@ pub(super) fn begin(
     attempt: &str,
     at: At,
 ) -> Result<Decision<Event, Answer>, Refusal> {
-    let Standing::Queued(item) = item(state, id)? else {
-        return Ok(answered(state, id, Vec::new(), at));
+    let before = item(state, id)?;
+    let Standing::Queued(item) = before else {
+        return Ok(answered(id, Some(before), Vec::new(), at));
     };
     let (customer, carrier) = (item.customer, item.carrier);
     let late = item.deadline.is_some_and(|deadline| at > deadline);
@@ -530,7 +544,7 @@ pub(super) fn begin(
     } else {
         Some(Event::Begun { id, customer, attempt: attempt.to_owned(), carrier })
     };
-    Ok(answered(state, id, event.into_iter().collect(), at))
+    Ok(answered(id, Some(before), event.into_iter().collect(), at))
 }
 
 pub(super) fn record(
@@ -540,12 +554,13 @@ pub(super) fn record(
     at: At,
 ) -> Result<Decision<Event, Answer>, Refusal> {
     // The first outcome stands: a sender that comes back after a crash learns it here.
-    let Standing::Queued(item) = item(state, id)? else {
-        return Ok(answered(state, id, Vec::new(), at));
+    let before = item(state, id)?;
+    let Standing::Queued(item) = before else {
+        return Ok(answered(id, Some(before), Vec::new(), at));
     };
     let (customer, carrier) = (item.customer, item.carrier);
     let settled = Event::Settled { id, customer, outcome: outcome.clone(), carrier };
-    Ok(answered(state, id, vec![settled], at))
+    Ok(answered(id, Some(before), vec![settled], at))
 }
 
 /// Looks again at the deferred requests whose time has come, the earliest first.

@@ -92,7 +92,7 @@ pub enum Event {
         /// The item that it will be.
         id: ItemId,
         /// All of it.
-        deferred: Deferred,
+        deferred: Arc<Deferred>,
     },
     /// What stood here does not any more: what became of the request follows, under another id or
     /// hanging on something else. Whoever folds a log from which that was taken finds the request
@@ -110,7 +110,7 @@ pub enum Event {
         /// The item.
         id: ItemId,
         /// All of it.
-        item: Item,
+        item: Arc<Item>,
     },
     /// A request ended without an item.
     Ended {
@@ -189,10 +189,8 @@ impl Event {
     /// Where a request stands after this, which is about it: it stood there before.
     pub(super) fn standing(&self, before: Option<&Standing>, at: At) -> Option<Standing> {
         match (self, before) {
-            (Self::Deferred { deferred, .. }, _) => {
-                Some(Standing::Deferred(Arc::new(deferred.clone())))
-            }
-            (Self::Queued { item, .. }, _) => Some(Standing::Queued(Arc::new(item.clone()))),
+            (Self::Deferred { deferred, .. }, _) => Some(Standing::Deferred(Arc::clone(deferred))),
+            (Self::Queued { item, .. }, _) => Some(Standing::Queued(Arc::clone(item))),
             (Self::Restated { standing, .. }, _) => Some(standing.clone()),
             (Self::Begun { attempt, .. }, Some(Standing::Queued(item))) => {
                 let mut item = Item::clone(item);
@@ -200,7 +198,7 @@ impl Event {
                 Some(Standing::Queued(Arc::new(item)))
             }
             (Self::Settled { outcome, .. }, Some(Standing::Queued(item))) => {
-                Some(Standing::Ended(Ended {
+                Some(Standing::ended(Ended {
                     customer: item.customer,
                     carrier: item.carrier,
                     class: item.class,
@@ -211,7 +209,7 @@ impl Event {
                 }))
             }
             (Self::Ended { customer, carrier, class, channel, asked_at, outcome, .. }, _) => {
-                Some(Standing::Ended(Ended {
+                Some(Standing::ended(Ended {
                     customer: *customer,
                     carrier: *carrier,
                     class: *class,

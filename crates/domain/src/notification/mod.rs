@@ -228,7 +228,7 @@ impl Decider for Notification {
                     return Decision::silent();
                 }
                 let request = Request::of_routing(request, at);
-                Decision::events(ask::requested(state, configuration, id, &request, at))
+                Decision::events(ask::requested(state, configuration, id, request, at))
             }
             Input::Send { id, request } => {
                 ask::send(state, configuration, id, request, at).unwrap_or_else(Decision::refused)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::event::Portion;
 use crate::configuration::{Budget, QuietHours, Zone};
@@ -13,14 +14,16 @@ use crate::{At, ChannelId, ItemId, Language};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Person {
     /// The one that was learned last is the last.
-    pub(super) places: Vec<Place>,
+    pub(super) places: SmallVec<[Place; 1]>,
     pub(super) told: Vec<Told>,
     pub(super) consent: Option<Consent>,
     pub(super) preferences: Preferences,
     /// By the moment they were decided, then by item.
-    pub(super) pushes: Vec<Push>,
+    pub(super) pushes: SmallVec<[Push; 1]>,
     /// What was asked for and is still remembered, in the order of the ids.
-    pub(super) deliveries: Vec<ItemId>,
+    pub(super) deliveries: SmallVec<[ItemId; 1]>,
+    /// Those of them that are deferred, in the same order: few, and looked at by each request.
+    pub(super) deferred: SmallVec<[ItemId; 1]>,
     /// Some parts of it were read, and more follow.
     pub(super) parted: bool,
 }
@@ -292,6 +295,21 @@ impl Person {
         places.chain(others).collect()
     }
 
+    /// Lists a request once, as one that is deferred or not.
+    pub(super) fn list(&mut self, id: ItemId, waits: bool) {
+        insert(&mut self.deliveries, id);
+        if waits {
+            insert(&mut self.deferred, id);
+        } else {
+            self.deferred.retain(|known| *known != id);
+        }
+    }
+
+    pub(super) fn unlist(&mut self, id: ItemId) {
+        self.deliveries.retain(|known| *known != id);
+        self.deferred.retain(|known| *known != id);
+    }
+
     /// Takes over everything of a customer that was absorbed.
     pub(super) fn absorb(&mut self, other: Self) {
         // The survivor's own are the last.
@@ -307,11 +325,17 @@ impl Person {
         let own = std::mem::take(&mut self.preferences);
         self.preferences = Preferences::merged(own, other.preferences);
         other.pushes.into_iter().for_each(|push| self.push(push));
-        self.deliveries.extend(other.deliveries);
-        self.deliveries.sort_unstable();
-        self.deliveries.dedup();
+        other.deliveries.into_iter().for_each(|id| insert(&mut self.deliveries, id));
+        other.deferred.into_iter().for_each(|id| insert(&mut self.deferred, id));
     }
 }
 
 /// Twice the longest span that a budget can have.
 const PUSHES_FOR: Duration = Duration::from_hours(2 * 30 * 24);
+
+/// Into a list without doubles that is in order.
+fn insert<A: smallvec::Array<Item = ItemId>>(list: &mut SmallVec<A>, id: ItemId) {
+    if let Err(place) = list.binary_search(&id) {
+        list.insert(place, id);
+    }
+}

@@ -17,6 +17,8 @@
 //! told in the night (replies, transactions) looks at neither quiet hours nor budget, and counts in
 //! no budget.
 
+use std::sync::Arc;
+
 use super::person::{Person, Place};
 use super::request::{
     BLOCKED, Class, Item, LATE, NO_ADDRESS, NO_CONSENT, NO_TEMPLATE, OVER_BUDGET, Outcome,
@@ -26,7 +28,7 @@ use super::state::State;
 use crate::configuration::{Calendar, ChannelKind, Configuration, MESSAGES_AT_MOST, Mode};
 use crate::person::Address;
 use crate::voice::{self, Message, Voice};
-use crate::{At, ChannelId, CustomerId, ItemId};
+use crate::{At, BrandId, ChannelId, CustomerId, ItemId};
 
 use super::REPLY_WITHIN;
 
@@ -34,7 +36,7 @@ use super::REPLY_WITHIN;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It goes out now.
-    Queue(Box<Item>),
+    Queue(Arc<Item>),
     /// It is judged again at `until`.
     Defer {
         /// When.
@@ -57,8 +59,10 @@ pub(super) fn decide(
     at: At,
 ) -> Verdict {
     let mut verdict = judge(state, configuration, customer, request, at);
-    if let Verdict::Queue(item) = &mut verdict {
-        join(state, configuration, id, request, item, at);
+    if let Verdict::Queue(item) = &mut verdict
+        && item.class == Class::Marketing
+    {
+        join(state, configuration, id, request, Arc::make_mut(item), at);
     }
     verdict
 }
@@ -102,7 +106,7 @@ fn judge(
     if let Some(verdict) = check_budget(configuration, person, class, request, at) {
         return verdict;
     }
-    Verdict::Queue(Box::new(Item {
+    Verdict::Queue(Arc::new(Item {
         customer,
         carrier: place.carrier,
         class,
@@ -211,14 +215,18 @@ fn choose<'a>(
 ) -> Option<&'a Place> {
     let entry = configuration.entry.as_ref().map(|entry| &entry.channel);
     let of_brand = |channel: &ChannelId| {
-        let brand = configuration.channels.get(channel).and_then(|it| it.brand.as_ref());
-        request.brand.is_some() && brand == request.brand.as_ref()
+        let of_channel = |brand: &BrandId| {
+            let channel = configuration.channels.get(channel)?;
+            Some(channel.brand.as_ref()? == brand)
+        };
+        request.brand.as_ref().and_then(of_channel).unwrap_or(false)
     };
-    let candidates = places.iter().enumerate().filter(|(_, place)| {
-        !place.blocked
-            && configuration.mode(&place.channel) == Mode::Live
-            && configuration.kind(&place.channel) == ChannelKind::Line
-    });
+    let speaks = |channel: &ChannelId| {
+        let channel = configuration.channels.get(channel);
+        channel.is_none_or(|it| it.kind == ChannelKind::Line && it.mode == Mode::Live)
+    };
+    let candidates = places.iter().enumerate();
+    let candidates = candidates.filter(|(_, place)| !place.blocked && speaks(&place.channel));
     let rank = |(index, place): &(usize, &Place)| {
         (Some(&place.channel) == entry, of_brand(&place.channel), *index)
     };
@@ -239,8 +247,8 @@ fn render(
     voice::render(configuration, &request.words, voice).ok()
 }
 
-/// The deferred requests that go out with this item as a digest: of the same person on the same
-/// account, as many as one call takes, the one that was asked for first being the first. Not those
+/// The deferred requests that go out with this item of marketing as a digest: of the same person on
+/// the same account, as many as one call takes, the one that was asked for first being the first. Not those
 /// that it replaces.
 fn join(
     state: &State,
@@ -250,9 +258,6 @@ fn join(
     item: &mut Item,
     at: At,
 ) {
-    if item.class != Class::Marketing {
-        return;
-    }
     for (other, deferred) in state.deferred_of(item.customer) {
         let request = &deferred.request;
         let may = id != Some(other) && request.digest && deferred.wait == Wait::Budget;
@@ -270,7 +275,7 @@ fn join(
         {
             continue;
         }
-        item.messages.extend(joined.messages);
+        item.messages.extend_from_slice(&joined.messages);
         item.joined.push(other);
     }
 }

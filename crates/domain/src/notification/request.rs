@@ -231,7 +231,7 @@ pub enum Standing {
     /// It is on its way to the sender.
     Queued(Arc<Item>),
     /// It is over.
-    Ended(Ended),
+    Ended(Arc<Ended>),
 }
 
 /// A request that waits.
@@ -272,6 +272,14 @@ impl Request {
 }
 
 impl Standing {
+    pub(super) fn ended(ended: Ended) -> Self {
+        Self::Ended(Arc::new(ended))
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Self::Deferred(_))
+    }
+
     /// Whom it is for.
     #[must_use]
     pub fn customer(&self) -> CustomerId {
@@ -348,7 +356,7 @@ impl Standing {
             Self::Queued(item) => {
                 Self::Queued(Arc::new(Item { customer, ..Arc::unwrap_or_clone(Arc::clone(item)) }))
             }
-            Self::Ended(ended) => Self::Ended(Ended { customer, ..ended.clone() }),
+            Self::Ended(ended) => Self::ended(Ended { customer, ..Ended::clone(ended) }),
         }
     }
 }

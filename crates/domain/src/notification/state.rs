@@ -12,6 +12,7 @@ use super::person::{Consent, Person, Place, Push};
 use super::request::{Class, Deferred, Item, Outcome, Standing, Way};
 use crate::custody::{self, Custody, Owner, Partings};
 use crate::person::Carrier;
+use crate::shelf::Shelf;
 use crate::{At, ChannelId, CustomerId, ItemId, Refusal, RefusalCode};
 
 /// What has ended is remembered for this long after its end: longer than LINE remembers a retry
@@ -24,11 +25,11 @@ pub const ITEM_ERASED: &str = "ITEM_ERASED";
 /// What notification remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    people: OrdMap<CustomerId, Arc<Person>>,
+    people: Shelf<CustomerId, Arc<Person>>,
     /// Customers who moved, and the survivor that has all of theirs now: a request that was
     /// decided before the merge may come after it.
     aliases: OrdMap<CustomerId, CustomerId>,
-    deliveries: OrdMap<ItemId, Standing>,
+    deliveries: Shelf<ItemId, Standing>,
     /// Those that are deferred, by the moment at which they are looked at again, then by the one at
     /// which they were asked for.
     due: OrdSet<(At, At, ItemId)>,
@@ -167,74 +168,84 @@ impl State {
             Standing::Deferred(deferred) => Some((id, Arc::clone(deferred))),
             Standing::Queued(_) | Standing::Ended(_) => None,
         };
-        let mut found: Vec<_> = self.standings_of(customer).filter_map(deferred).collect();
+        let ids = self.person(customer).into_iter().flat_map(|person| &person.deferred);
+        let standings = ids.filter_map(|id| Some((*id, self.deliveries.get(id)?)));
+        let mut found: Vec<_> = standings.filter_map(deferred).collect();
         found.sort_unstable_by_key(|(id, deferred)| (deferred.request.asked_at, *id));
         found
     }
 
     fn edit(&mut self, customer: CustomerId, change: impl FnOnce(&mut Person)) {
-        let person = self.people.entry(customer).or_default();
-        change(Arc::make_mut(person));
-        if person.is_empty() {
-            self.people.remove(&customer);
+        if let Some(person) = self.people.get_mut(&customer) {
+            let person = Arc::make_mut(person);
+            change(person);
+            if person.is_empty() {
+                self.people.remove(&customer);
+            }
+            return;
+        }
+        let mut person = Person::default();
+        change(&mut person);
+        if !person.is_empty() {
+            self.people.insert(customer, Arc::new(person));
         }
     }
 
     /// Lists a request under whoever has it now, and in no other list.
-    fn list(&mut self, id: ItemId, customer: CustomerId) {
-        self.edit(self.current(customer), |person| {
-            if let Err(place) = person.deliveries.binary_search(&id) {
-                person.deliveries.insert(place, id);
-            }
-        });
+    fn list(&mut self, id: ItemId, customer: CustomerId, waits: bool) {
+        self.edit(self.current(customer), |person| person.list(id, waits));
     }
 
     fn unlist(&mut self, id: ItemId, customer: CustomerId) {
-        self.edit(self.current(customer), |person| {
-            if let Ok(place) = person.deliveries.binary_search(&id) {
-                person.deliveries.remove(place);
-            }
-        });
+        self.edit(self.current(customer), |person| person.unlist(id));
     }
 
-    fn put(&mut self, id: ItemId, standing: Standing) {
-        let customer = standing.customer();
-        let listed = self.unfile(id).map(|old| old.customer());
-        match &standing {
+    fn put(&mut self, id: ItemId, standing: &Standing) {
+        let lists = (standing.customer(), standing.waits());
+        let old = self.deliveries.insert(id, standing.clone());
+        if let Some(old) = &old {
+            self.unfile(id, old);
+        }
+        match standing {
             Standing::Deferred(deferred) => {
                 self.due.insert((deferred.until, deferred.request.asked_at, id));
             }
             Standing::Queued(item) if item.way == Way::Push => {
-                *self.pushes.entry(item.address.channel.clone()).or_default() += 1;
+                match self.pushes.get_mut(&item.address.channel) {
+                    Some(count) => *count += 1,
+                    None => {
+                        self.pushes.insert(item.address.channel.clone(), 1);
+                    }
+                }
             }
             Standing::Queued(_) => {}
             Standing::Ended(ended) => {
                 self.ended.insert((ended.ended_at, id));
             }
         }
-        if listed != Some(customer) {
-            if let Some(before) = listed {
+        let listed = old.map(|old| (old.customer(), old.waits()));
+        if listed != Some(lists) {
+            let (customer, waits) = lists;
+            if let Some((before, _)) = listed.filter(|(before, _)| *before != customer) {
                 self.unlist(id, before);
             }
-            self.list(id, customer);
+            self.list(id, customer, waits);
         }
-        self.deliveries.insert(id, standing);
     }
 
-    /// Takes it out of the indexes.
-    fn unfile(&mut self, id: ItemId) -> Option<Standing> {
-        let standing = self.deliveries.get(&id)?.clone();
-        match &standing {
+    /// Takes what stood there out of the indexes.
+    fn unfile(&mut self, id: ItemId, standing: &Standing) {
+        match standing {
             Standing::Deferred(deferred) => {
                 self.due.remove(&(deferred.until, deferred.request.asked_at, id));
             }
             Standing::Queued(item) if item.way == Way::Push => {
                 let channel = &item.address.channel;
-                let left = self.pushes.get(channel).map_or(0, |count| count.saturating_sub(1));
-                if left == 0 {
-                    self.pushes.remove(channel);
-                } else {
-                    self.pushes.insert(channel.clone(), left);
+                match self.pushes.get_mut(channel) {
+                    Some(count) if *count > 1 => *count -= 1,
+                    _ => {
+                        self.pushes.remove(channel);
+                    }
                 }
             }
             Standing::Queued(_) => {}
@@ -242,14 +253,13 @@ impl State {
                 self.ended.remove(&(ended.ended_at, id));
             }
         }
-        Some(standing)
     }
 
-    fn take(&mut self, id: ItemId) -> Option<Standing> {
-        let standing = self.unfile(id)?;
-        self.unlist(id, standing.customer());
-        self.deliveries.remove(&id);
-        Some(standing)
+    fn take(&mut self, id: ItemId) {
+        if let Some(standing) = self.deliveries.remove(&id) {
+            self.unfile(id, &standing);
+            self.unlist(id, standing.customer());
+        }
     }
 
     /// Forgets what ended long ago.
@@ -277,8 +287,9 @@ impl State {
         let holders: BTreeSet<_> = ids.iter().map(|id| self.current(*id)).collect();
         let listed = holders.into_iter().flat_map(|holder| self.standings_of(holder));
         let listed = listed.filter(|(_, standing)| ids.contains(&standing.customer()));
-        let listed: Vec<_> = listed.map(|(id, standing)| (id, standing.customer())).collect();
-        for (id, customer) in &listed {
+        let listed = listed.map(|(id, standing)| (id, standing.customer(), standing.waits()));
+        let listed: Vec<_> = listed.collect();
+        for (id, customer, _) in &listed {
             self.unlist(*id, *customer);
         }
         self.aliases.remove(&part.customer);
@@ -286,8 +297,8 @@ impl State {
             self.people.remove(&alias);
             self.aliases.insert(alias, part.customer);
         }
-        for (id, customer) in listed {
-            self.list(id, customer);
+        for (id, customer, waits) in listed {
+            self.list(id, customer, waits);
         }
     }
 
@@ -330,19 +341,18 @@ impl State {
         });
     }
 
-    fn queue(&mut self, id: ItemId, item: &Item, at: At) {
+    fn queue(&mut self, id: ItemId, item: &Arc<Item>, at: At) {
         if item.class == Class::Marketing {
             let push = Push { at, item: id, carrier: item.carrier, unanswered: true };
             self.edit(item.customer, |person| person.push(push));
         }
-        let item = Arc::new(item.clone());
         for joined in &item.joined {
-            self.put(*joined, Standing::Queued(Arc::clone(&item)));
+            self.put(*joined, &Standing::Queued(Arc::clone(item)));
         }
-        self.put(id, Standing::Queued(item));
+        self.put(id, &Standing::Queued(Arc::clone(item)));
     }
 
-    fn settle(&mut self, id: ItemId, outcome: &Outcome, ended: Standing) {
+    fn settle(&mut self, id: ItemId, outcome: &Outcome, ended: &Standing) {
         let Some(Standing::Queued(item)) = self.deliveries.get(&id).cloned() else { return };
         // Nobody was disturbed by what was never tried. Of what failed nobody knows for sure.
         let untried = matches!(outcome, Outcome::Expired { .. } | Outcome::Suppressed { .. });
@@ -351,7 +361,7 @@ impl State {
             self.edit(customer, |person| person.pushes.retain(|push| push.item != id));
         }
         for joined in &item.joined {
-            self.put(*joined, ended.clone());
+            self.put(*joined, ended);
         }
         self.put(id, ended);
     }
@@ -400,24 +410,22 @@ impl State {
                     person.parted = !last;
                 });
             }
-            Event::Released { id, .. } => {
-                self.take(*id);
-            }
+            Event::Released { id, .. } => self.take(*id),
             Event::Queued { id, item } => self.queue(*id, item, at),
             Event::Deferred { id, .. } | Event::Begun { id, .. } => {
                 if let Some(standing) = event.standing(self.deliveries.get(id), at) {
-                    self.put(*id, standing);
+                    self.put(*id, &standing);
                 }
             }
             Event::Ended { id, .. } | Event::Restated { id, .. } => {
                 if let Some(standing) = event.standing(None, at) {
-                    self.put(*id, standing);
+                    self.put(*id, &standing);
                 }
                 self.expire(at);
             }
             Event::Settled { id, outcome, .. } => {
                 if let Some(ended) = event.standing(self.deliveries.get(id), at) {
-                    self.settle(*id, outcome, ended);
+                    self.settle(*id, outcome, &ended);
                 }
                 self.expire(at);
             }

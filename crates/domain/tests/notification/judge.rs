@@ -1,5 +1,7 @@
 //! What the rules say of one request, read line by line.
 
+use std::sync::Arc;
+
 use mainstem_domain::configuration::{Configuration, Mode};
 use mainstem_domain::notification::{Class, Item, Outcome, Request, Verdict, Wait, Way, Words};
 use mainstem_domain::person::{Address, ReplyRight};
@@ -91,7 +93,7 @@ impl Model {
                 expired("over the person's budget")
             };
         }
-        Verdict::Queue(Box::new(Item {
+        Verdict::Queue(Arc::new(Item {
             customer: own(name),
             carrier: Some(line(person)),
             class,
@@ -129,7 +131,8 @@ impl Model {
                 && other.address == item.address
                 && other.messages.len() + item.messages.len() <= 5
             {
-                item.messages.extend(other.messages);
+                let item = Arc::make_mut(item);
+                item.messages.extend_from_slice(&other.messages);
                 item.joined.push(ask.id);
             }
         }

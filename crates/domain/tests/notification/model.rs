@@ -3,6 +3,7 @@
 //! persons, each named after one of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -52,7 +53,7 @@ pub(crate) struct Ask {
 pub(crate) enum Stand {
     Waits(At, Wait),
     /// With the id of the item that it is or has joined.
-    Queued(Box<Item>, ItemId),
+    Queued(Arc<Item>, ItemId),
     Ended(Outcome, At),
 }
 
@@ -234,7 +235,7 @@ impl Model {
                     self.pushes.push(Push { item: id, person, at, unanswered: true });
                 }
                 persons.extend([id].iter().chain(&item.joined).map(|id| (*id, person)));
-                Stand::Queued(item.clone(), id)
+                Stand::Queued(Arc::clone(item), id)
             }
         };
         let joined = match verdict {
@@ -455,7 +456,7 @@ impl Model {
                 Way::Push => item.deadline.is_some() && item.attempts.is_empty(),
             };
             if told {
-                item.attempts.push(attempt.to_owned());
+                Arc::make_mut(item).attempts.push(attempt.to_owned());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What can happen, and the machine beside the model that both live through it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mainstem_domain::configuration::{Configuration, Mode};
 use mainstem_domain::identifier::Identifier;
@@ -188,7 +189,7 @@ impl World {
 /// What events say of requests that were not on their way.
 pub(crate) fn fates(events: &[Event]) -> Fates {
     let fate = |event: &Event| match event {
-        Event::Queued { id, item } => Some((*id, Verdict::Queue(Box::new(item.clone())))),
+        Event::Queued { id, item } => Some((*id, Verdict::Queue(Arc::clone(item)))),
         Event::Deferred { id, deferred } => {
             Some((*id, Verdict::Defer { until: deferred.until, wait: deferred.wait }))
         }

@@ -174,7 +174,7 @@ impl TryFrom<wire::Delivery> for Delivery {
             ended_at: parse_time("end_time", delivery.end_time)?,
             outcome: parse_outcome(delivery.state, delivery.reason)?,
         };
-        Ok(Self { id, standing: Standing::Ended(ended) })
+        Ok(Self { id, standing: Standing::Ended(Arc::new(ended)) })
     }
 }
 

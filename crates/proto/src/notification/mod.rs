@@ -339,7 +339,7 @@ fn decode_request(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
     match kind {
         REQUEST_DEFERRED => {
             let (id, deferred) = deferred_from_wire(record::read(body)?)?;
-            Ok(Event::Deferred { id, deferred })
+            Ok(Event::Deferred { id, deferred: Arc::new(deferred) })
         }
         REQUEST_RELEASED => {
             let record: wire::RequestReleased = record::read(body)?;
@@ -352,7 +352,7 @@ fn decode_request(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
         DELIVERY_QUEUED => {
             let delivery: wire::Delivery = record::read(body)?;
             let id = parse_item("item", &delivery.item)?;
-            Ok(Event::Queued { id, item: item_from_wire(delivery)? })
+            Ok(Event::Queued { id, item: Arc::new(item_from_wire(delivery)?) })
         }
         REQUEST_SUPPRESSED | REQUEST_EXPIRED | REQUEST_FAILED => {
             let record: wire::RequestEnded = record::read(body)?;
@@ -480,10 +480,11 @@ mod tests {
             attempts: Vec::new(),
         };
         let id = ItemId::derive("1");
-        let event = Event::Queued { id, item: item.clone() };
+        let item = Arc::new(item);
+        let event = Event::Queued { id, item: Arc::clone(&item) };
         let record = encode(&event);
         let body: wire::Delivery = serde_json::from_slice(&record.body).unwrap();
-        let delivery = Delivery { id, standing: Standing::Queued(Arc::new(item)) };
+        let delivery = Delivery { id, standing: Standing::Queued(item) };
         assert_eq!(body, wire::Delivery::from(&delivery));
         assert_eq!(Delivery::try_from(body), Ok(delivery));
         assert_eq!(decode(record.kind, &record.body), Ok(event));

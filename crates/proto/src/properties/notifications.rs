@@ -91,7 +91,7 @@ fn standing() -> impl Strategy<Value = note::Standing> {
     prop_oneof![
         deferred().prop_map(|deferred| note::Standing::Deferred(Arc::new(deferred))),
         item().prop_map(|item| note::Standing::Queued(Arc::new(item))),
-        over.prop_map(note::Standing::Ended),
+        over.prop_map(|ended| note::Standing::Ended(Arc::new(ended))),
     ]
 }
 
@@ -218,10 +218,12 @@ pub(super) fn notification_event() -> impl Strategy<Value = note::Event> {
         note::Event::Ended { id, customer, carrier, class, channel, asked_at, outcome }
     });
     let of_a_request = prop_oneof![
-        (item_id(), deferred())
+        (item_id(), deferred().prop_map(Arc::new))
             .prop_map(|(id, deferred)| note::Event::Deferred { id, deferred })
             .boxed(),
-        (item_id(), item()).prop_map(|(id, item)| note::Event::Queued { id, item }).boxed(),
+        (item_id(), item().prop_map(Arc::new))
+            .prop_map(|(id, item)| note::Event::Queued { id, item })
+            .boxed(),
         ended.boxed(),
         (item_id(), standing())
             .prop_map(|(id, standing)| note::Event::Restated { id, standing })

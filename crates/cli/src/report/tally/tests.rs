@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use mainstem_bus::engine::kind;
 use mainstem_bus::{Draft, Headers, Record};
 use mainstem_domain::person::{Address, Sighting};
@@ -110,9 +112,9 @@ fn case(queue: &str) -> routing::Case {
     }
 }
 
-fn item(way: Way) -> notification::Item {
+fn item(way: Way) -> Arc<notification::Item> {
     let channel: ChannelId = "line-1".parse().unwrap();
-    notification::Item {
+    Arc::new(notification::Item {
         customer: CustomerId::derive("c"),
         address: Address { channel, user: "U1".to_owned() },
         way,
@@ -123,7 +125,7 @@ fn item(way: Way) -> notification::Item {
         class: notification::Class::Service,
         deadline: None,
         joined: Vec::new(),
-    }
+    })
 }
 
 fn by_person() -> identity::Evidence {
