@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(
             findings("mainstem-routing", &["mainstem-sender"]),
             [
-                "Cargo.toml:2: routing depends on mainstem-sender – it may use only domain, proto, bus, runtime, line; \
+                "Cargo.toml:2: routing depends on mainstem-sender – it may use only domain, proto, bus, runtime, line, line-client; \
               move the shared piece down to one of those"
             ]
         );
