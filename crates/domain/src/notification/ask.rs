@@ -249,7 +249,7 @@ fn followed(state: &State, address: &Address, heard: &Heard<'_>) -> Option<Event
 
 /// What was told of a person's language or zone, as far as it is news.
 pub(super) fn told(state: &State, customer: CustomerId, told: &[Told]) -> Vec<Event> {
-    let known = state.person(customer).map_or(&[][..], |person| &person.told);
+    let known = state.person(customer).map_or(&[][..], |person| &person.rare().told);
     let same = |one: &Told, other: &Told| {
         one.carrier == other.carrier
             && matches!(
@@ -461,7 +461,7 @@ pub(super) fn set_preferences(
     preferences: &Preferences,
 ) -> Result<Decision<Event, Answer>, Refusal> {
     let customer = known_customer(state, customer)?;
-    let set = state.person(customer).is_some_and(|person| person.preferences == *preferences);
+    let set = state.person(customer).is_some_and(|person| *person.preferences() == *preferences);
     let event = Event::PreferencesSet { customer, preferences: preferences.clone() };
     let events = (!set).then_some(event).into_iter().collect();
     Ok(Decision::answered(events, Answer::Preferences(preferences.clone())))

@@ -15,17 +15,57 @@ use crate::{At, ChannelId, ItemId, Language};
 pub struct Person {
     /// The one that was learned last is the last.
     pub(super) places: SmallVec<[Place; 1]>,
-    pub(super) told: Vec<Told>,
     pub(super) consent: Option<Consent>,
-    pub(super) preferences: Preferences,
     /// By the moment they were decided, then by item.
     pub(super) pushes: SmallVec<[Push; 1]>,
     /// What was asked for and is still remembered, in the order of the ids.
     pub(super) deliveries: SmallVec<[ItemId; 1]>,
-    /// Those of them that are deferred, in the same order: few, and looked at by each request.
-    pub(super) deferred: SmallVec<[ItemId; 1]>,
+    /// Never of one who has none of it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What is remembered of few: it stands apart, so that a million others need no room for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rare {
+    pub(super) told: Vec<Told>,
+    pub(super) preferences: Preferences,
+    /// Those of the person's deliveries that are deferred, in the same order.
+    pub(super) deferred: Vec<ItemId>,
     /// Some parts of it were read, and more follow.
     pub(super) parted: bool,
+}
+
+static NOTHING_RARE: Rare = Rare::NONE;
+
+impl Rare {
+    const NONE: Self = Self {
+        told: Vec::new(),
+        preferences: Preferences { marketing: None, language: None, zone: None, quiet_hours: None },
+        deferred: Vec::new(),
+        parted: false,
+    };
+
+    fn hear(&mut self, told: Told) {
+        let of_same = |known: &Told| {
+            known.carrier == told.carrier
+                && std::mem::discriminant(&known.what) == std::mem::discriminant(&told.what)
+        };
+        self.told.retain(|known| !of_same(known));
+        self.told.push(told);
+    }
+
+    fn absorb(&mut self, other: Self) {
+        // The survivor's own are the last.
+        let own = std::mem::replace(&mut self.told, other.told);
+        for told in own {
+            self.hear(told);
+        }
+        let own = std::mem::take(&mut self.preferences);
+        self.preferences = Preferences::merged(own, other.preferences);
+        self.deferred.extend(other.deferred);
+        self.deferred.sort_unstable();
+        self.deferred.dedup();
+    }
 }
 
 /// A user of a channel.
@@ -135,6 +175,16 @@ impl Person {
         *self == Self::default()
     }
 
+    pub(super) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
+    }
+
+    pub(super) fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
+        let mut rare = self.rare.take().unwrap_or_else(|| Box::new(Rare::NONE));
+        change(&mut rare);
+        self.rare = Some(rare).filter(|rare| **rare != Rare::NONE);
+    }
+
     /// Where the person was seen last on a channel; one that is not blocked before those that are.
     #[must_use]
     pub fn place(&self, channel: &ChannelId) -> Option<&Place> {
@@ -157,7 +207,7 @@ impl Person {
     /// What was set.
     #[must_use]
     pub fn preferences(&self) -> &Preferences {
-        &self.preferences
+        &self.rare().preferences
     }
 
     /// The person's language: what was set, else what was told; the verified, then the newest.
@@ -167,25 +217,25 @@ impl Person {
             Trait::Language(language) => Some(*language),
             Trait::Zone(_) => None,
         };
-        self.preferences.language.or_else(|| self.latest(told))
+        self.rare().preferences.language.or_else(|| self.latest(told))
     }
 
     /// The person's zone, found likewise.
     #[must_use]
     pub fn zone(&self) -> Option<&Zone> {
         let told = |told: &'_ Told| matches!(told.what, Trait::Zone(_));
-        let latest = self.told.iter().filter(|one| told(one));
+        let latest = self.rare().told.iter().filter(|one| told(one));
         let latest = latest.max_by_key(|told| (told.verified, told.told_at));
         let latest = latest.and_then(|told| match &told.what {
             Trait::Zone(zone) => Some(zone),
             Trait::Language(_) => None,
         });
-        self.preferences.zone.as_ref().or(latest)
+        self.rare().preferences.zone.as_ref().or(latest)
     }
 
     fn latest<T>(&self, of: impl Fn(&Told) -> Option<T>) -> Option<T> {
-        let told =
-            self.told.iter().filter_map(|told| Some((told.verified, told.told_at, of(told)?)));
+        let told = self.rare().told.iter();
+        let told = told.filter_map(|told| Some((told.verified, told.told_at, of(told)?)));
         told.max_by_key(|(verified, told_at, _)| (*verified, *told_at)).map(|(_, _, it)| it)
     }
 
@@ -193,7 +243,8 @@ impl Person {
     #[must_use]
     pub fn refuses_marketing(&self) -> bool {
         let refused = |answer: Option<Answer>| answer == Some(Answer::Refused);
-        refused(self.preferences.marketing) || refused(self.consent.map(|consent| consent.answer))
+        refused(self.rare().preferences.marketing)
+            || refused(self.consent.map(|consent| consent.answer))
     }
 
     /// Whether the last two marketing messages both found no answer: then every span of the budget
@@ -261,19 +312,14 @@ impl Person {
     }
 
     pub(super) fn hear(&mut self, told: Told) {
-        let of_same = |known: &Told| {
-            known.carrier == told.carrier
-                && std::mem::discriminant(&known.what) == std::mem::discriminant(&told.what)
-        };
-        self.told.retain(|known| !of_same(known));
-        self.told.push(told);
+        self.change_rare(|rare| rare.hear(told));
     }
 
     /// Forgets what hangs on one of these.
     pub(super) fn unlearn(&mut self, carriers: &[Carrier]) {
         let stays = |carrier: Option<Carrier>| carrier.is_none_or(|one| !carriers.contains(&one));
         self.places.retain(|place| stays(place.carrier));
-        self.told.retain(|told| stays(Some(told.carrier)));
+        self.change_rare(|rare| rare.told.retain(|told| stays(Some(told.carrier))));
         self.pushes.retain(|push| stays(push.carrier));
     }
 
@@ -286,7 +332,7 @@ impl Person {
             Some((carrier, Portion { places: places.to_vec(), ..Portion::default() }))
         });
         let others = carriers.iter().map(|carrier| {
-            let told = self.told.iter().filter(|told| told.carrier == *carrier).cloned();
+            let told = self.rare().told.iter().filter(|told| told.carrier == *carrier).cloned();
             let pushes = self.pushes.iter().filter(|push| push.carrier == Some(*carrier)).cloned();
             let (told, pushes) = (told.collect(), pushes.collect());
             (*carrier, Portion { places: Vec::new(), told, pushes })
@@ -298,16 +344,20 @@ impl Person {
     /// Lists a request once, as one that is deferred or not.
     pub(super) fn list(&mut self, id: ItemId, waits: bool) {
         insert(&mut self.deliveries, id);
-        if waits {
-            insert(&mut self.deferred, id);
-        } else {
-            self.deferred.retain(|known| *known != id);
+        if waits || self.rare.is_some() {
+            self.change_rare(|rare| {
+                rare.deferred.retain(|known| *known != id);
+                if waits {
+                    let place = rare.deferred.partition_point(|known| *known < id);
+                    rare.deferred.insert(place, id);
+                }
+            });
         }
     }
 
     pub(super) fn unlist(&mut self, id: ItemId) {
         self.deliveries.retain(|known| *known != id);
-        self.deferred.retain(|known| *known != id);
+        self.change_rare(|rare| rare.deferred.retain(|known| *known != id));
     }
 
     /// Takes over everything of a customer that was absorbed.
@@ -317,16 +367,12 @@ impl Person {
         for place in own {
             self.learn(place);
         }
-        let own = std::mem::replace(&mut self.told, other.told);
-        for told in own {
-            self.hear(told);
+        if let Some(theirs) = other.rare {
+            self.change_rare(|own| own.absorb(*theirs));
         }
         self.consent = Consent::strictest(self.consent, other.consent);
-        let own = std::mem::take(&mut self.preferences);
-        self.preferences = Preferences::merged(own, other.preferences);
         other.pushes.into_iter().for_each(|push| self.push(push));
         other.deliveries.into_iter().for_each(|id| insert(&mut self.deliveries, id));
-        other.deferred.into_iter().for_each(|id| insert(&mut self.deferred, id));
     }
 }
 
@@ -334,7 +380,7 @@ impl Person {
 const PUSHES_FOR: Duration = Duration::from_hours(2 * 30 * 24);
 
 /// Into a list without doubles that is in order.
-fn insert<A: smallvec::Array<Item = ItemId>>(list: &mut SmallVec<A>, id: ItemId) {
+pub(super) fn insert(list: &mut SmallVec<[ItemId; 1]>, id: ItemId) {
     if let Err(place) = list.binary_search(&id) {
         list.insert(place, id);
     }

@@ -154,7 +154,7 @@ pub(super) fn quiet_until(
         Class::Marketing => holidays(),
     };
     let zone = person.zone().unwrap_or(&policies.zone);
-    match person.preferences.quiet_hours.or(policies.quiet_hours) {
+    match person.preferences().quiet_hours.or(policies.quiet_hours) {
         Some(hours) => hours.quiet_until(zone, holidays, at),
         None => at,
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use super::event::{Event, Portion};
-use super::person::{Consent, Person, Place, Push};
+use super::person::{Consent, Person, Place, Push, insert};
 use super::request::{Class, Deferred, Item, Outcome, Standing, Way};
 use crate::custody::{self, Custody, Owner, Partings};
 use crate::person::Carrier;
@@ -33,8 +34,8 @@ pub struct State {
     /// Those that are deferred, by the moment at which they are looked at again, then by the one at
     /// which they were asked for.
     due: OrdSet<(At, At, ItemId)>,
-    /// Those that have ended, and void ones, by the moment of their end.
-    ended: OrdSet<(At, ItemId)>,
+    /// Those that have ended, and void ones, by the moment of their end, in the order of their ids.
+    ended: OrdMap<At, SmallVec<[ItemId; 1]>>,
     /// Items of customers who were erased, that a sender may still ask about.
     void: OrdSet<ItemId>,
     /// How many requests are on their way by push, by account.
@@ -168,7 +169,7 @@ impl State {
             Standing::Deferred(deferred) => Some((id, Arc::clone(deferred))),
             Standing::Queued(_) | Standing::Ended(_) => None,
         };
-        let ids = self.person(customer).into_iter().flat_map(|person| &person.deferred);
+        let ids = self.person(customer).into_iter().flat_map(|person| &person.rare().deferred);
         let standings = ids.filter_map(|id| Some((*id, self.deliveries.get(id)?)));
         let mut found: Vec<_> = standings.filter_map(deferred).collect();
         found.sort_unstable_by_key(|(id, deferred)| (deferred.request.asked_at, *id));
@@ -219,9 +220,7 @@ impl State {
                 }
             }
             Standing::Queued(_) => {}
-            Standing::Ended(ended) => {
-                self.ended.insert((ended.ended_at, id));
-            }
+            Standing::Ended(ended) => self.forget_after(id, ended.ended_at),
         }
         let listed = old.map(|old| (old.customer(), old.waits()));
         if listed != Some(lists) {
@@ -250,7 +249,11 @@ impl State {
             }
             Standing::Queued(_) => {}
             Standing::Ended(ended) => {
-                self.ended.remove(&(ended.ended_at, id));
+                let Some(others) = self.ended.get_mut(&ended.ended_at) else { return };
+                others.retain(|known| *known != id);
+                if others.is_empty() {
+                    self.ended.remove(&ended.ended_at);
+                }
             }
         }
     }
@@ -264,12 +267,22 @@ impl State {
 
     /// Forgets what ended long ago.
     fn expire(&mut self, at: At) {
-        while let Some((since, old)) = self.ended.get_min().copied()
+        while let Some(since) = self.ended.get_min().map(|(since, _)| *since)
             && at.since(since) > SETTLED_FOR
         {
-            self.ended.remove(&(since, old));
-            self.void.remove(&old);
-            self.take(old);
+            for old in self.ended.remove(&since).into_iter().flatten() {
+                self.void.remove(&old);
+                self.take(old);
+            }
+        }
+    }
+
+    /// It is forgotten when the time after its end is over.
+    fn forget_after(&mut self, id: ItemId, ended_at: At) {
+        if let Some(others) = self.ended.get_mut(&ended_at) {
+            insert(others, id);
+        } else {
+            self.ended.insert(ended_at, smallvec![id]);
         }
     }
 
@@ -396,7 +409,10 @@ impl State {
             }
             Event::PreferencesSet { customer, preferences } => {
                 let customer = self.current(*customer);
-                self.edit(customer, |person| person.preferences = preferences.clone());
+                let preferences = preferences.clone();
+                self.edit(customer, |person| {
+                    person.change_rare(|rare| rare.preferences = preferences);
+                });
             }
             Event::PersonMoved { from, to } => self.move_person(*from, *to),
             Event::PersonRestated { customer, portion, .. } => {
@@ -404,10 +420,12 @@ impl State {
             }
             Event::WishesRestated { customer, consent, preferences, last } => {
                 self.edit(*customer, |person| {
-                    let known = person.consent.filter(|_| person.parted);
+                    let known = person.consent.filter(|_| person.rare().parted);
                     person.consent = Consent::strictest(known, *consent);
-                    person.preferences = preferences.clone();
-                    person.parted = !last;
+                    person.change_rare(|rare| {
+                        rare.preferences = preferences.clone();
+                        rare.parted = !last;
+                    });
                 });
             }
             Event::Released { id, .. } => self.take(*id),
@@ -432,7 +450,7 @@ impl State {
             Event::ItemsVoided { items } => {
                 for id in items {
                     self.void.insert(*id);
-                    self.ended.insert((at, *id));
+                    self.forget_after(*id, at);
                 }
             }
             Event::RequestVoided { .. } => {}
