@@ -11,7 +11,8 @@
 //!
 //! What was taken back, or whose person was forgotten, while it was fetched, is deleted again: whoever
 //! deletes takes the item off the queue first, and whoever fetched looks whether it is still there
-//! after storing.
+//! after storing. One who was killed before looking leaves a content behind, so what is taken back is
+//! deleted once more when nobody can be fetching it any longer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,9 @@ pub(crate) const AT_ONCE: usize = 4;
 
 /// A fetch that takes longer is begun anew; well below what the broker waits for it.
 const WITHIN: Duration = Duration::from_mins(1);
+
+/// No fetch that began before a message was taken back lasts longer.
+const DELETED_AGAIN_AFTER: Duration = WITHIN.saturating_mul(2);
 
 /// LINE does not say how long it holds a content.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(7 * 24);
@@ -114,7 +118,8 @@ impl Worker {
             Fetch::Unsend { media } => {
                 item.cancel_content(media).await?;
                 self.media.remove(media).await?;
-                Ok(Fate::Done("unsent"))
+                let rest = rest(item.message.received_at, (self.now)());
+                Ok(rest.map_or(Fate::Done("unsent"), Fate::RetryAfter))
             }
             Fetch::Content { message, media } => self.fetch(item, message, media).await,
         }
@@ -180,6 +185,12 @@ impl Worker {
     }
 }
 
+/// How long a content that was taken back may still be stored by who is fetching it.
+fn rest(taken_back_at: At, now: At) -> Option<Duration> {
+    let rest = DELETED_AGAIN_AFTER.saturating_sub(now.since(taken_back_at));
+    (!rest.is_zero()).then_some(rest)
+}
+
 /// 2 s, 4 s, 8 s and so on up to 10 min.
 fn pause(attempt: u64) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
@@ -189,6 +200,17 @@ fn pause(attempt: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_back_is_deleted_again_when_nobody_can_be_fetching_it() {
+        let taken_back_at = At::from_millis(1_000);
+        let after = |seconds| taken_back_at.after(Duration::from_secs(seconds));
+        assert_eq!(rest(taken_back_at, taken_back_at), Some(DELETED_AGAIN_AFTER));
+        assert_eq!(rest(taken_back_at, after(119)), Some(Duration::from_secs(1)));
+        assert_eq!(rest(taken_back_at, after(120)), None);
+        // A clock that was put back asks for no longer.
+        assert_eq!(rest(after(5), taken_back_at), Some(DELETED_AGAIN_AFTER));
+    }
 
     #[test]
     fn pauses_grow_and_end() {
