@@ -419,6 +419,16 @@ impl Deployment {
         found
     }
 
+    /// How many messages a stream holds.
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    pub async fn count(&self, stream: &str) -> usize {
+        let client = self.admin().await;
+        let stream = jetstream::new(client).get_stream(stream).await.expect("is there");
+        usize::try_from(stream.cached_info().state.messages).expect("a number")
+    }
+
     /// Deletes all snapshots of a service: whoever starts next folds the log alone.
     ///
     /// # Panics

@@ -35,6 +35,9 @@ const PEOPLE: usize = 200;
 const KILLS: usize = 6;
 const AT_ONCE: usize = 64;
 
+const TRANSACTIONAL: &str = "MESSAGE_CLASS_TRANSACTIONAL";
+const MARKETING: &str = "MESSAGE_CLASS_MARKETING";
+
 fn account(number: usize) -> String {
     format!("line-{}", number % ACCOUNTS + 1)
 }
@@ -70,7 +73,8 @@ struct Stand {
 }
 
 impl Stand {
-    async fn open() -> Option<Self> {
+    /// With so many senders, each of which makes so many calls for an account at once.
+    async fn open(senders: usize, concurrency: &str) -> Option<Self> {
         let deployment = Deployment::start(SERVICE).await?;
         let accounts = deployment.folder().join("accounts.toml");
         let credentials = (0..ACCOUNTS).map(account).fold(String::new(), |mut text, id| {
@@ -88,6 +92,7 @@ impl Stand {
         let mut settings = vec![
             ("MAINSTEM__INGRESS__CHANNELS_FILE", accounts.clone()),
             ("MAINSTEM__SENDER__CHANNELS_FILE", accounts),
+            ("MAINSTEM__SENDER__CONCURRENCY", concurrency.to_owned()),
         ];
         let start = |name: &str, settings: &[(&'static str, String)]| {
             let settings: Vec<_> =
@@ -100,7 +105,7 @@ impl Stand {
         settings.push(("MAINSTEM__SENDER__LINE_API_URL", line.clone()));
         let services =
             [platform, start("identity-merge", &settings), start("notification", &settings)];
-        let senders = (0..2).map(|_| start("sender", &settings)).collect();
+        let senders = (0..senders).map(|_| start("sender", &settings)).collect();
         let mut directory = serde_json::to_value(configuration()).unwrap();
         for number in 0..ACCOUNTS {
             directory["channels"][account(number)] =
@@ -150,11 +155,11 @@ impl Stand {
     }
 
     /// Asks for a message; the item, and what it says.
-    async fn send(&self, number: usize, customer: &str) -> (ItemId, String) {
+    async fn send(&self, number: usize, customer: &str, class: &str) -> (ItemId, String) {
         let text = format!("message {number}");
         let body = json!({
             "requestId": format!("m-{number}"), "customer": customer, "text": text,
-            "class": "MESSAGE_CLASS_TRANSACTIONAL",
+            "class": class,
         });
         let sent = self.deployment.call("operator", "notification", "send", body).await.unwrap();
         (sent["delivery"]["item"].as_str().unwrap().parse().unwrap(), text)
@@ -209,7 +214,7 @@ async fn everybody_sees_each_message_at_most_once_whatever_line_does() {
     let messages = number("MAINSTEM_MESSAGES")
         .map_or(MESSAGES, |messages| usize::try_from(messages).expect("a number"));
     println!("seed {seed}: {messages} messages");
-    let Some(mut stand) = Stand::open().await else { return };
+    let Some(mut stand) = Stand::open(2, "32").await else { return };
     let customers = stand.people().await;
     stand.set(&faults(seed), 10).await;
 
@@ -217,7 +222,7 @@ async fn everybody_sees_each_message_at_most_once_whatever_line_does() {
         let stand = &stand;
         let customers = &customers;
         let asked = stream::iter(0..messages)
-            .map(|number| stand.send(number, &customers[number % customers.len()]));
+            .map(|number| stand.send(number, &customers[number % customers.len()], TRANSACTIONAL));
         asked.buffer_unordered(AT_ONCE).collect().await
     };
     assert_eq!(asked.len(), messages, "each has an item of its own");
@@ -266,4 +271,33 @@ async fn everybody_sees_each_message_at_most_once_whatever_line_does() {
         }
     }
     stand.assert_nothing_personal_is_logged();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_wait_for_goes_before_marketing() {
+    let Some(mut stand) = Stand::open(1, "1").await else { return };
+    let customers = stand.people().await;
+    assert!(stand.senders[0].stop());
+    let slow = json!({"latency": {"p50_ms": 100, "p99_ms": 100}});
+    let faults =
+        json!({"seed": 1, "rules": [{"endpoint": "push", "percent": 100.0, "fault": slow}]});
+    stand.set(&faults, 100).await;
+    let friends: Vec<_> = (0..PEOPLE).filter(|person| account_of(*person) == account(1)).collect();
+    for person in &friends {
+        stand.send(*person, &customers[*person], MARKETING).await;
+    }
+    let (_, awaited) = stand.send(PEOPLE, &customers[friends[0]], TRANSACTIONAL).await;
+    let all = friends.len() + 1;
+    eventually("all wait", async || (stand.deployment.count(OUTBOX).await == all).then_some(()))
+        .await;
+    let settings: Vec<_> = stand.settings.iter().map(|(key, it)| (*key, it.as_str())).collect();
+    stand.senders[0] = stand.deployment.service_with("sender", &settings);
+    let told = eventually("all are told", async || {
+        let told = stand.ledger().await.messages;
+        (told.len() == all).then_some(told)
+    })
+    .await;
+    let place = told.iter().position(|message| message.texts.concat() == awaited).unwrap();
+    // A few may have been at hand before the broker gave the one that is waited for.
+    assert!(place < 3, "it came after {place} of {all}");
 }

@@ -281,7 +281,7 @@ mod tests {
         };
         assert_eq!(writers("customer.*.case"), ["routing"]);
         assert_eq!(writers("customer.*.identity"), ["identity-merge"]);
-        assert_eq!(writers("customer.*.notification.send.*"), ["notification"]);
+        assert_eq!(writers("customer.*.notification.send.*.*"), ["notification"]);
         assert_eq!(writers("forward.routing"), ["routing"]);
         assert_eq!(writers("$JS.API.STREAM.PURGE.QUEUES"), ["routing"]);
         let may_delete = |stream: &str| writers(&format!("$JS.API.STREAM.MSG.DELETE.{stream}"));

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use mainstem_domain::configuration::{ChannelKind, Priority};
+use mainstem_domain::notification::Class;
 use mainstem_domain::{BrandId, CaseId, ChannelId, CustomerId, QueueId, StaffId, StoreId};
 
 use crate::record::header;
@@ -170,7 +171,7 @@ pub const STREAMS: [StreamSpec; 9] = [
         description: "ledger of notification: what people are sent",
         subjects: &[
             "customer.*.notification",
-            "customer.*.notification.send.*",
+            "customer.*.notification.send.*.*",
             "batch.*.send",
             "ledger.notification.*",
         ],
@@ -196,15 +197,15 @@ pub const STREAMS: [StreamSpec; 9] = [
     },
     StreamSpec {
         name: OUTBOX,
-        description: "items to send: outbox.<channel>.<customer>",
+        description: "items to send: outbox.<channel>.<class>.<customer>",
         subjects: &[],
         writer: "the broker",
         readers: "sender",
         retention: Retention::UntilTaken,
         source: Some(Source {
             stream: NOTIFICATION,
-            from: "customer.*.notification.send.*",
-            to: "outbox.{{wildcard(2)}}.{{wildcard(1)}}",
+            from: "customer.*.notification.send.*.*",
+            to: "outbox.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(1)}}",
         }),
         ledger: false,
     },
@@ -315,16 +316,16 @@ pub fn items_of(ledger: &str) -> Option<&'static str> {
 /// All items on `OUTBOX`.
 pub const OUTBOX_SUBJECTS: &str = "outbox.>";
 
-/// All items of a channel on `OUTBOX`.
+/// All items of a channel and a class on `OUTBOX`.
 #[must_use]
-pub fn outbox_filter(channel: &ChannelId) -> String {
-    format!("outbox.{channel}.>")
+pub fn outbox_filter(channel: &ChannelId, class: Class) -> String {
+    format!("outbox.{channel}.{}.*", class.name())
 }
 
 /// All items of a customer on `OUTBOX`.
 #[must_use]
 pub fn items_for(customer: CustomerId) -> String {
-    format!("outbox.*.{customer}")
+    format!("outbox.*.*.{customer}")
 }
 
 /// A subject with the customer or the channel left out, for counts that name nobody.
@@ -487,10 +488,10 @@ pub fn notification_subject(customer: CustomerId) -> String {
     format!("customer.{customer}.notification")
 }
 
-/// An item to send; sourced to `outbox.<channel>.<customer>`.
+/// An item to send; sourced to `outbox.<channel>.<class>.<customer>`.
 #[must_use]
-pub fn send_subject(customer: CustomerId, channel: &ChannelId) -> String {
-    format!("customer.{customer}.notification.send.{channel}")
+pub fn send_subject(customer: CustomerId, channel: &ChannelId, class: Class) -> String {
+    format!("customer.{customer}.notification.send.{channel}.{}", class.name())
 }
 
 /// What is decided about a salesperson, or somebody at a desk.
@@ -605,7 +606,7 @@ mod tests {
             (case_subject(customer), ROUTING),
             (queued_subject(customer, &queue, Priority::P1, case), ROUTING),
             (notification_subject(customer), NOTIFICATION),
-            (send_subject(customer, &channel), NOTIFICATION),
+            (send_subject(customer, &channel, Class::Service), NOTIFICATION),
             (ledger_subject("routing", EPOCH), ROUTING),
             (staff_subject(&"s-1".parse().unwrap()), ROUTING),
             (ledger_subject("identity-merge", RECEIPT), CUSTOMER),
@@ -665,5 +666,16 @@ mod tests {
         assert!(matches(&queue_items(&queue, Priority::P2), &item));
         assert!(!matches(&queue_items(&queue, Priority::P1), &item));
         assert_eq!(crate::nats::case_of(&item), Some(case));
+
+        let (customer, channel) = (CustomerId::derive("x"), "line-1".parse().unwrap());
+        for class in Class::ALL {
+            let send = send_subject(customer, &channel, class);
+            let parts: Vec<_> = send.split('.').collect();
+            assert!(matches("customer.*.notification.send.*.*", &send));
+            let item = ["outbox", parts[4], parts[5], parts[1]].join(".");
+            assert!(matches(&items_for(customer), &item));
+            let lanes = Class::ALL.map(|of| matches(&outbox_filter(&channel, of), &item));
+            assert_eq!(lanes, Class::ALL.map(|of| of == class));
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Machine for NotificationMachine {
         let owner = event.owner();
         let subject = match (event, owner) {
             (Event::Queued { item, .. }, _) => {
-                topology::send_subject(item.customer, &item.address.channel)
+                topology::send_subject(item.customer, &item.address.channel, item.class)
             }
             (_, Some(customer)) => topology::notification_subject(customer),
             // About somebody who was erased: nobody's.

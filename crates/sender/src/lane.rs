@@ -2,7 +2,8 @@
 //!
 //! Each account has a lane of its own, which takes items from the broker only while it has room for
 //! them. So a slow account, or one that can send nothing, delays no other, and what it cannot take
-//! waits in the broker, where another sender may take it.
+//! waits in the broker, where another sender may take it. What people wait for goes before marketing,
+//! which has a lane of its own beside it: no answer stands behind ten thousand items of a campaign.
 //!
 //! | what LINE does | the lane |
 //! |---|---|
@@ -16,9 +17,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, FuturesUnordered, StreamExt as _};
-use mainstem_bus::nats::{OutboxItem, OutboxLane};
-use mainstem_domain::ItemId;
+use futures::stream::{self, FuturesUnordered, Stream, StreamExt as _};
+use mainstem_bus::nats::{Outbox, OutboxItem, OutboxLane, Urgency};
+use mainstem_domain::{ChannelId, ItemId};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,32 @@ use crate::Sender;
 use crate::deliver::{Fate, Health, Held, Work};
 
 /// Items that are fetched before there is room for them; they count as in hand.
-pub(crate) const AHEAD: usize = 4;
+const AHEAD: usize = 4;
+
+/// Of so many calls at once one is left to what people wait for.
+const LEFT_BY_MARKETING: usize = 8;
+
+/// What waits for one account.
+pub(crate) struct Lanes {
+    pub(crate) prompt: OutboxLane,
+    marketing: OutboxLane,
+}
+
+impl Lanes {
+    pub(crate) async fn open(channel: &ChannelId, outbox: &Outbox) -> anyhow::Result<Self> {
+        let lane = |urgency| outbox.lane(channel, urgency, AHEAD);
+        let (prompt, marketing) = (lane(Urgency::Prompt).await?, lane(Urgency::Marketing).await?);
+        Ok(Self { prompt, marketing })
+    }
+}
+
+/// The items of a lane. Holds a half-taken one while other branches of a loop run.
+fn items(lane: OutboxLane) -> impl Stream<Item = OutboxItem> {
+    stream::unfold(lane, async |mut lane| {
+        let item = lane.next().await?;
+        Some((item, lane))
+    })
+}
 
 /// After so many failures in a row the account rests.
 const FAILURES_AT_MOST: u32 = 8;
@@ -91,44 +117,53 @@ impl Pace {
 /// hand are let go.
 pub(crate) async fn run(
     sender: &Sender,
-    lane: OutboxLane,
+    Lanes { prompt, marketing }: Lanes,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let channel = lane.channel.clone();
-    // Holds a half-taken item while other branches of the loop run.
-    let items = stream::unfold(lane, async |mut lane| {
-        let item = lane.next().await?;
-        Some((item, lane))
-    });
-    let mut items = std::pin::pin!(items);
+    let channel = prompt.channel.clone();
+    let mut prompt = std::pin::pin!(items(prompt));
+    let mut marketing = std::pin::pin!(items(marketing));
     let mut in_work: FuturesUnordered<BoxFuture<'_, (ItemId, Health)>> = FuturesUnordered::new();
     let mut in_hand = BTreeSet::new();
     let mut pace = Pace::new(sender.limits.calls_per_second);
     let (mut stopping, mut closed) = (false, false);
     while !in_work.is_empty() || !(stopping || closed) {
-        let room = in_work.len() < pace.at_once(sender.limits.in_work_by_channel);
-        let takes = room && !stopping && !closed && pace.rest.is_none();
-        tokio::select! {
+        let at_once = pace.at_once(sender.limits.in_work_by_channel);
+        let takes = !stopping && !closed && pace.rest.is_none() && pace.calls > 0;
+        let room = in_work.len() < at_once;
+        let room_for_marketing = in_work.len() < at_once - at_once / LEFT_BY_MARKETING;
+        let next = tokio::select! {
+            biased;
+            () = shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                continue;
+            }
             Some((item, health)) = in_work.next() => {
                 in_hand.remove(&item);
                 if pace.note(health) && pace.failures == FAILURES_AT_MOST {
                     tracing::warn!(%channel, "this account fails and rests");
                 }
+                continue;
             }
-            () = shutdown.cancelled(), if !stopping => stopping = true,
             () = async { if let Some(rest) = &mut pace.rest { rest.await } }, if pace.rest.is_some() => {
                 pace.rest = None;
+                continue;
             }
-            _ = pace.refill.tick(), if pace.calls == 0 => pace.calls = pace.calls_for_a_refill,
-            item = items.next(), if takes && pace.calls > 0 => match item {
-                // The one in hand takes it off, or gives it back.
-                Some(item) if !in_hand.insert(item.item) => drop(item),
-                Some(item) => {
-                    pace.calls -= 1;
-                    in_work.push(Box::pin(sender.work_off(item, Held::new())));
-                }
-                None => closed = true,
-            },
+            _ = pace.refill.tick(), if pace.calls == 0 => {
+                pace.calls = pace.calls_for_a_refill;
+                continue;
+            }
+            item = prompt.next(), if takes && room => item,
+            item = marketing.next(), if takes && room_for_marketing => item,
+        };
+        match next {
+            // The one in hand takes it off, or gives it back.
+            Some(item) if !in_hand.insert(item.item) => drop(item),
+            Some(item) => {
+                pace.calls -= 1;
+                in_work.push(Box::pin(sender.work_off(item, Held::new())));
+            }
+            None => closed = true,
         }
     }
     anyhow::ensure!(stopping, "the outbox closed by itself");

@@ -2,19 +2,20 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use mainstem_bus::nats::{Outbox, OutboxLane};
+use mainstem_bus::nats::Outbox;
 use mainstem_domain::ChannelId;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Sender, lane};
+use crate::Sender;
+use crate::lane::{self, Lanes};
 
 /// How often it is looked at what waits for accounts that nobody has the credentials of.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// Opens the lane of every account that there are credentials of.
-pub(crate) async fn open(sender: &Sender, outbox: &Outbox) -> anyhow::Result<Vec<OutboxLane>> {
-    let lanes = sender.channels.iter().map(|(channel, _)| outbox.lane(channel, lane::AHEAD));
-    Ok(try_join_all(lanes).await?)
+/// Opens the lanes of every account that there are credentials of.
+pub(crate) async fn open(sender: &Sender, outbox: &Outbox) -> anyhow::Result<Vec<Lanes>> {
+    let lanes = sender.channels.iter().map(|(channel, _)| Lanes::open(channel, outbox));
+    try_join_all(lanes).await
 }
 
 /// Sends until `shutdown`; then takes no new item and returns when those in hand are let go. Who
@@ -22,11 +23,11 @@ pub(crate) async fn open(sender: &Sender, outbox: &Outbox) -> anyhow::Result<Vec
 pub(crate) async fn run(
     sender: Sender,
     outbox: Outbox,
-    lanes: Vec<OutboxLane>,
+    lanes: Vec<Lanes>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let accounts: BTreeSet<_> = lanes.iter().map(|lane| lane.channel.clone()).collect();
-    let lanes = lanes.into_iter().map(|items| lane::run(&sender, items, &shutdown));
+    let accounts: BTreeSet<_> = lanes.iter().map(|lanes| lanes.prompt.channel.clone()).collect();
+    let lanes = lanes.into_iter().map(|lanes| lane::run(&sender, lanes, &shutdown));
     let mut lanes = std::pin::pin!(try_join_all(lanes));
     let watch = look_for_strangers(&outbox, &accounts, &shutdown);
     tokio::select! {

@@ -41,7 +41,7 @@ pub use host::{Counted, Host, HostError, Instance, Surroundings};
 pub use inbound::{Inbound, InboundMessage, PublishError, Published, UnreadableBody};
 pub use journal::{FollowError, Follower, News, watch};
 pub use media::Media;
-pub use outbox::{Outbox, OutboxItem, OutboxLane};
+pub use outbox::{Outbox, OutboxItem, OutboxLane, Urgency};
 pub use outside::{Asked, Outside, Question};
 pub use past::{Past, Slice};
 pub use provision::{Change, ProvisionError, provision};

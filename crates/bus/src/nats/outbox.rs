@@ -6,6 +6,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use mainstem_domain::notification::Class;
 use mainstem_domain::{ChannelId, ItemId};
 
 use crate::nats::overwrite::Overwriter;
@@ -17,12 +18,12 @@ use crate::trace::TraceContext;
 /// An item that is neither taken off nor given back for this long is handed out again.
 const ACK_WAIT: Duration = Duration::from_mins(1);
 
-/// Of one channel so many items are with senders or given back for later at once. So many pushes can
+/// Of one lane so many items are with senders or given back for later at once. So many pushes can
 /// wait for the month to turn before they keep replies from being handed out.
 const WITH_SENDERS_AT_MOST: i64 = 100_000;
 
 /// Items to send, as the work queue gives them: at least once each, and those of a channel apart
-/// from those of all others.
+/// from those of all others, and marketing apart from what people wait for.
 ///
 /// An item that is taken off is overwritten: a work queue by itself leaves its text in the server's
 /// files (measured), also of a customer who is erased meanwhile.
@@ -31,7 +32,34 @@ pub struct Outbox {
     overwriter: Overwriter,
 }
 
-/// The items of one channel. All senders share them.
+/// What a lane takes of the items of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// What people wait for: every class but marketing.
+    Prompt,
+    /// Marketing, thousands of items at a time.
+    Marketing,
+}
+
+impl Urgency {
+    fn classes(self) -> impl Iterator<Item = Class> {
+        let urgency = |class| match class {
+            Class::Reply | Class::Service | Class::Transactional => Self::Prompt,
+            Class::Marketing => Self::Marketing,
+        };
+        Class::ALL.into_iter().filter(move |class| urgency(*class) == self)
+    }
+
+    /// No channel makes one of these out of the other.
+    fn consumer(self, channel: &ChannelId) -> String {
+        match self {
+            Self::Prompt => format!("sender-{channel}"),
+            Self::Marketing => format!("marketing-{channel}"),
+        }
+    }
+}
+
+/// Some of the items of one channel. All senders share them.
 pub struct OutboxLane {
     /// The channel.
     pub channel: ChannelId,
@@ -68,21 +96,26 @@ impl Outbox {
         Ok(Self { bus: bus.clone(), overwriter })
     }
 
-    /// The items of a channel, of which `ahead` are fetched before they are asked for.
+    /// The items of a channel that are as urgent, of which `ahead` are fetched before they are asked
+    /// for.
     ///
     /// # Errors
     /// The broker's.
     pub async fn lane(
         &self,
         channel: &ChannelId,
+        urgency: Urgency,
         ahead: usize,
     ) -> Result<OutboxLane, PublishError> {
         let fail = |error: &dyn std::fmt::Display| PublishError(error.to_string());
         let stream = self.stream().await?;
         let config = Config {
-            durable_name: Some(format!("sender-{channel}")),
+            durable_name: Some(urgency.consumer(channel)),
             description: Some("senders; one item is one call to a vendor".to_owned()),
-            filter_subject: topology::outbox_filter(channel),
+            filter_subjects: urgency
+                .classes()
+                .map(|class| topology::outbox_filter(channel, class))
+                .collect(),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_ack_pending: WITH_SENDERS_AT_MOST,
