@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast Mainstem is on this machine, on a nats-server of the bench's own.
 
+mod accounts;
 mod chain;
 mod identity;
 mod ledger;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Bench {
     /// The whole path, from a webhook to LINE's API, beside a bare chain of streams
     Path(path::PathArguments),
+    /// What one slow LINE account costs the others
+    Accounts(accounts::AccountsArguments),
     /// The rules of identity-merge in memory, without a broker: speed, size, pauses, restart
     Identity(identity::IdentityArguments),
     /// The rules of routing in memory, with the example's directory and rules: speed and size
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match &arguments.bench {
                 Bench::Path(arguments) => Box::pin(path::run(arguments)).await,
+                Bench::Accounts(arguments) => Box::pin(accounts::run(arguments)).await,
                 Bench::Identity(arguments) => {
                     // As the process itself does.
                     mainstem_runtime::without_huge_pages();

@@ -90,7 +90,7 @@ pub(crate) async fn run(arguments: &PathArguments) -> anyhow::Result<()> {
 }
 
 /// The program of this name beside this one.
-fn service() -> anyhow::Result<PathBuf> {
+pub(crate) fn service() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("service");
     anyhow::ensure!(program.is_file(), "{} is not built", program.display());
     Ok(program)
@@ -121,42 +121,52 @@ fn print(figures: &Figures) {
 }
 
 /// What runs, by name.
-struct Running {
-    deployment: Deployment,
+pub(crate) struct Running {
+    pub(crate) deployment: Deployment,
     services: BTreeMap<&'static str, Service>,
-    line: Line,
-    poster: Poster,
+    /// What a sender is told besides.
+    settings: [(&'static str, String); 3],
+    pub(crate) line: Line,
+    pub(crate) poster: Poster,
 }
 
 impl Running {
-    async fn start(service: &Path, sync: Sync) -> anyhow::Result<Self> {
+    pub(crate) async fn start(service: &Path, sync: Sync) -> anyhow::Result<Self> {
         let service = service.to_str().context("a path of UTF-8")?;
         let deployment = Deployment::start_on(service, false, sync.config())
             .await
             .context("no nats-server to measure on; `cargo xtask bench` finds one")?;
         let channels = deployment.folder().join("bench-channels.toml");
         std::fs::write(&channels, traffic::channels_file())?;
-        let channels = channels.to_str().context("a path of UTF-8")?;
+        let channels = channels.to_str().context("a path of UTF-8")?.to_owned();
         let line = Line::listen().await?;
+        let settings = [
+            ("MAINSTEM__INGRESS__CHANNELS_FILE", channels.clone()),
+            ("MAINSTEM__SENDER__CHANNELS_FILE", channels),
+            ("MAINSTEM__SENDER__LINE_API_URL", line.url.clone()),
+        ];
         let names = ["identity-merge", "routing", "notification", "ingress", "sender"];
-        let services: BTreeMap<_, _> = names
-            .into_iter()
-            .map(|name| {
-                let more = [
-                    ("MAINSTEM__INGRESS__CHANNELS_FILE", channels),
-                    ("MAINSTEM__SENDER__CHANNELS_FILE", channels),
-                    ("MAINSTEM__SENDER__LINE_API_URL", line.url.as_str()),
-                ];
-                (name, deployment.service_with(name, &more))
-            })
-            .collect();
+        let start = |name| (name, process(&deployment, name, &settings));
+        let services: BTreeMap<_, _> = names.into_iter().map(start).collect();
         let configuration = traffic::configuration()?;
         deployment.apply(&configuration, &["identity-merge", "routing", "notification"]).await;
         let address = eventually("ingress listens", async || services.get("ingress")?.http()).await;
         let poster = Poster::new(&address)?;
         let digest = Configurations::open(&deployment.bus).await?.put(&configuration).await?;
         poster.follows(&digest).await?;
-        Ok(Self { deployment, services, line, poster })
+        Ok(Self { deployment, services, settings, line, poster })
+    }
+
+    /// Ends the sender, as a deployment does.
+    pub(crate) fn stop_sender(&mut self) -> anyhow::Result<()> {
+        let sender = self.services.get_mut("sender").context("there is a sender")?;
+        anyhow::ensure!(sender.stop(), "the sender did not end well");
+        Ok(())
+    }
+
+    pub(crate) fn start_sender(&mut self) {
+        let sender = process(&self.deployment, "sender", &self.settings);
+        self.services.insert("sender", sender);
     }
 
     fn processes(&self) -> impl Iterator<Item = (&'static str, u32)> {
@@ -164,6 +174,11 @@ impl Running {
         let server = self.deployment.server.id().map(|id| ("nats-server", id));
         services.chain(server).chain([("bench", std::process::id())])
     }
+}
+
+fn process(deployment: &Deployment, name: &str, settings: &[(&'static str, String)]) -> Service {
+    let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    deployment.service_with(name, &settings)
 }
 
 async fn measure(service: &Path, sync: Sync, arguments: &PathArguments) -> anyhow::Result<Figures> {
@@ -226,7 +241,7 @@ async fn flood(running: &Running, taps: std::ops::Range<usize>) -> anyhow::Resul
     running.line.answered(end).await
 }
 
-async fn post(poster: &Poster, webhooks: &[Webhook]) -> anyhow::Result<()> {
+pub(crate) async fn post(poster: &Poster, webhooks: &[Webhook]) -> anyhow::Result<()> {
     let posts = futures::stream::iter(webhooks).map(|webhook| poster.post(webhook));
     posts.buffer_unordered(POSTS).try_collect::<()>().await
 }

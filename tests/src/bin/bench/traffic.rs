@@ -1,14 +1,15 @@
-//! Taps of people on menus as LINE's webhooks tell them, and a LINE that takes the answers at once
-//! and knows when each arrived.
+//! Taps of people on menus as LINE's webhooks tell them, and a LINE that takes the answers, at once or
+//! slowly, and knows when each arrived.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use axum::{Json, Router};
 use bytes::Bytes;
 use mainstem_domain::configuration::Configuration;
@@ -20,8 +21,8 @@ use tokio::task::JoinSet;
 
 use crate::start;
 
-/// Accounts; a sender has at most four calls of one under way.
-const CHANNELS: usize = 32;
+/// Accounts: one for each counter of the retailer.
+pub(crate) const CHANNELS: usize = 76;
 /// People who tap.
 const PEOPLE: usize = 5_000;
 /// Each so many-th tap opens a repair case; the others are only answered.
@@ -151,7 +152,7 @@ impl Poster {
     }
 }
 
-/// LINE, as far as a sender calls it. Every answer is accepted at once.
+/// LINE, as far as a sender calls it. Every answer is accepted, at once where the account is not slow.
 pub(crate) struct Line {
     pub(crate) url: String,
     arrived: Arc<Arrived>,
@@ -161,7 +162,16 @@ pub(crate) struct Line {
 
 struct Arrived {
     answers: Mutex<HashMap<usize, Instant>>,
+    /// Those of accounts that were not slow.
     count: watch::Sender<usize>,
+    slow: Mutex<Option<Slow>>,
+}
+
+/// An account that answers late.
+#[derive(Clone)]
+struct Slow {
+    authorization: String,
+    takes: Duration,
 }
 
 #[derive(Deserialize)]
@@ -174,8 +184,11 @@ impl Line {
     pub(crate) async fn listen() -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let (answers, count) = (Mutex::default(), watch::Sender::new(0));
-        let arrived = Arc::new(Arrived { answers, count });
+        let arrived = Arc::new(Arrived {
+            answers: Mutex::default(),
+            count: watch::Sender::new(0),
+            slow: Mutex::default(),
+        });
         let router = Router::new().fallback(take).with_state(Arc::clone(&arrived));
         let mut server = JoinSet::new();
         server.spawn(async move {
@@ -186,7 +199,13 @@ impl Line {
         Ok(Self { url, arrived, _server: server })
     }
 
-    /// Waits until so many taps were answered since the beginning.
+    /// From now on the first account answers after this time.
+    pub(crate) fn slow_down(&self, takes: Duration) {
+        let authorization = format!("Bearer access-to-{}", channel(0));
+        *self.arrived.slow() = Some(Slow { authorization, takes });
+    }
+
+    /// Waits until so many taps were answered since the beginning, but for those on a slow account.
     pub(crate) async fn answered(&self, taps: usize) -> anyhow::Result<()> {
         let mut count = self.arrived.count.subscribe();
         count.wait_for(|count| *count >= taps).await.context("nobody counts")?;
@@ -199,10 +218,25 @@ impl Line {
     }
 }
 
-async fn take(State(arrived): State<Arc<Arrived>>, Json(answer): Json<Answer>) -> Json<Value> {
+impl Arrived {
+    fn slow(&self) -> MutexGuard<'_, Option<Slow>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn take(
+    State(arrived): State<Arc<Arrived>>,
+    headers: HeaderMap,
+    Json(answer): Json<Answer>,
+) -> Json<Value> {
     let now = start();
-    let tap = answer.reply_token.and_then(|token| usize::from_str_radix(&token, 16).ok());
-    if let Some(tap) = tap {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let slow = arrived.slow().clone().filter(|slow| Some(&*slow.authorization) == authorization);
+    if let Some(slow) = slow {
+        tokio::time::sleep(slow.takes).await;
+    } else if let Some(token) = answer.reply_token
+        && let Ok(tap) = usize::from_str_radix(&token, 16)
+    {
         let mut answers = arrived.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.entry(tap).or_insert(now);
         let count = answers.len();
