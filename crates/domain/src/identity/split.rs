@@ -132,8 +132,14 @@ pub(super) fn restate(state: &mut State, restated: &Restated) {
         graph.restate(who, kept);
         state.review.carried_no_more(&kept.identifier);
     }
+    // Ties come in order, so that one often shares an end with the one before.
+    let mut ends: [Option<(&Identifier, Node)>; 2] = [None, None];
     for tie in &restated.ties {
-        if let (Some(one), Some(other)) = (graph.find(&tie.one), graph.find(&tie.other)) {
+        ends = [&tie.one, &tie.other].map(|identifier| {
+            let known = ends.iter().flatten().find(|(known, _)| *known == identifier).copied();
+            known.or_else(|| Some((identifier, graph.find(identifier)?)))
+        });
+        if let [Some((_, one)), Some((_, other))] = ends {
             graph.tie((one, other), tie.source.as_ref(), tie.verified, tie.at);
         }
     }

@@ -160,7 +160,7 @@ impl Running {
     /// Ends the sender, as a deployment does.
     pub(crate) fn stop_sender(&mut self) -> anyhow::Result<()> {
         let sender = self.services.get_mut("sender").context("there is a sender")?;
-        anyhow::ensure!(sender.stop(), "the sender did not end well");
+        anyhow::ensure!(sender.stop(), "the sender did not end well: {}", sender.log());
         Ok(())
     }
 
