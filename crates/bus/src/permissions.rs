@@ -56,8 +56,6 @@ pub fn users() -> Vec<User> {
         topology::endpoint_subject("notification", "record-outcome"),
         topology::dead_subject("sender"),
     ]);
-    // What is taken off is overwritten.
-    sender.remove(OUTBOX);
     users.push(sender);
 
     let mut backoffice = user("backoffice");
@@ -290,7 +288,7 @@ mod tests {
             assert_eq!(may_delete(&format!("OBJ_{}", topology::snapshots(service))), [service]);
         }
         assert_eq!(may_delete(INBOUND), ["identity-merge"]);
-        assert_eq!(may_delete(OUTBOX), ["notification", "sender"]);
+        assert_eq!(may_delete(OUTBOX), ["notification"]);
         assert_eq!(may_delete(FETCH), ["identity-merge", "ingress"]);
         assert_eq!(may_delete("OBJ_MEDIA"), ["identity-merge", "ingress"]);
         for (service, ledger) in LEDGERS {
@@ -303,7 +301,7 @@ mod tests {
         let deletes = |user: &User| {
             user.publish.iter().filter(|subject| subject.contains("MSG.DELETE")).count()
         };
-        assert_eq!(users().iter().map(deletes).sum::<usize>(), 13);
+        assert_eq!(users().iter().map(deletes).sum::<usize>(), 12);
         for user in users().iter().filter(|user| user.name != ADMIN) {
             assert!(
                 user.publish

@@ -64,7 +64,7 @@ impl Machine for NotificationMachine {
         let channel = match event {
             Event::AddressLearned { address, .. } => Some(&address.channel),
             Event::Followed { channel, .. } => Some(channel),
-            Event::Queued { item, .. } => Some(&item.address.channel),
+            Event::Queued { item, .. } | Event::Handed { item, .. } => Some(&item.address.channel),
             Event::Deferred { deferred, .. } => deferred.request.channel.as_ref(),
             Event::Ended { channel, .. } => channel.as_ref(),
             Event::Restated { standing, .. } => standing.channel(),
@@ -84,7 +84,7 @@ impl Machine for NotificationMachine {
         };
         let owner = event.owner();
         let subject = match (event, owner) {
-            (Event::Queued { item, .. }, _) => {
+            (Event::Handed { item, .. }, _) => {
                 topology::send_subject(item.customer, &item.address.channel, item.class)
             }
             (_, Some(customer)) => topology::notification_subject(customer),

@@ -1,6 +1,7 @@
 //! What becomes of one item, from the note that it is about to be sent to the recorded outcome.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,9 +106,12 @@ impl Sender {
             return (self.count(work, "waits_for_quota", fate), Health::Untried);
         }
         let attempt = self.attempts.next();
-        if let Err(fate) = self.begin(work, &attempt, &trace).await {
-            return (fate, Health::Untried);
-        }
+        let item = match self.begin(work, &attempt, &trace).await {
+            Ok(whole) => {
+                Item { address: whole.address.clone(), messages: whole.messages.clone(), ..item }
+            }
+            Err(fate) => return (fate, Health::Untried),
+        };
         match self.send(work, &item, &attempt, trace).await {
             Ok(outcome) => (self.record(work, outcome, &trace).await, Health::Well),
             Err(pause) => {
@@ -142,30 +146,38 @@ impl Sender {
         }
     }
 
-    /// Says that it is about to be sent; or what is done with it instead.
+    /// Says that it is about to be sent, and learns to whom and what; or what is done with it instead.
     async fn begin(
         &self,
         work: &mut Work,
         attempt: &str,
         trace: &TraceContext,
-    ) -> Result<(), Fate> {
-        match self.notification.begin(work.item, attempt, trace).await {
+    ) -> Result<Arc<Item>, Fate> {
+        let item = match self.notification.begin(work.item, attempt, trace).await {
             Ok(Standing::Ended(_)) => {
                 self.memory.forget(work.item);
                 return Err(self.count(work, "settled_before", Fate::Done));
             }
-            Ok(Standing::Queued(_) | Standing::Deferred(_)) => {}
+            Ok(Standing::Queued(item)) => item,
+            Ok(Standing::Deferred(_)) => {
+                let fate = Fate::RetryAfter(Pause::Short.length(work.item, work.attempt));
+                return Err(self.count(work, "given_back", fate));
+            }
             // It may stand there as begun all the same.
             Err(refusal) => {
                 self.memory.unused(work.item, attempt.to_owned());
                 return Err(self.refused(work, &refusal));
             }
-        }
+        };
         if work.held.too_long() {
             self.memory.unused(work.item, attempt.to_owned());
             return Err(self.count(work, "held_too_long", Fate::Leave));
         }
-        Ok(())
+        if item.address.channel != work.channel {
+            let reason = "notification has it on another channel".to_owned();
+            return Err(self.count(work, "rejected", Fate::Reject(reason)));
+        }
+        Ok(item)
     }
 
     /// How the item ended, or, when the reply token was not used, how long until it is tried again.
@@ -321,7 +333,7 @@ impl Sender {
     }
 }
 
-/// The item as notification froze it.
+/// What is told of the item: how, but neither to whom nor what.
 fn read(work: &Work) -> Result<Item, String> {
     let wire: wire::Delivery =
         serde_json::from_slice(&work.body).map_err(|_| "the body is no Delivery".to_owned())?;
@@ -329,7 +341,7 @@ fn read(work: &Work) -> Result<Item, String> {
         Delivery::try_from(wire).map_err(|error| format!("the body's {error}"))?;
     match standing {
         Standing::Queued(item) if id == work.item && item.address.channel == work.channel => {
-            Ok(std::sync::Arc::unwrap_or_clone(item))
+            Ok(Arc::unwrap_or_clone(item))
         }
         Standing::Queued(_) => Err("the body is another item's or another channel's".to_owned()),
         Standing::Deferred(_) | Standing::Ended(_) => {

@@ -28,7 +28,7 @@ pub async fn start(process: &Process) -> anyhow::Result<()> {
         now,
         limits,
     )?;
-    let outbox = Outbox::open(&bus).await?;
+    let outbox = Outbox::new(&bus);
     let lanes = open(&sender, &outbox).await?;
     if let Some(address) = config.health_listen {
         let listener = TcpListener::bind(address)

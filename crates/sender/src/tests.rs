@@ -39,6 +39,8 @@ pub(crate) struct Book(Arc<Mutex<Page>>);
 
 #[derive(Default)]
 struct Page {
+    /// What is asked about.
+    item: Option<Item>,
     outcome: Option<Outcome>,
     attempts: Vec<String>,
     /// Begun by another sender, right after the next call.
@@ -68,7 +70,8 @@ impl Book {
                 mainstem_proto::notification::parse_outcome(request.state, request.reason);
             page.outcome.get_or_insert(outcome.unwrap());
         }
-        let item = Item { attempts: page.attempts.clone(), ..item(Way::Push) };
+        let asked = page.item.clone().unwrap_or_else(|| item(Way::Push));
+        let item = Item { attempts: page.attempts.clone(), ..asked };
         let delivery = match page.outcome.clone() {
             None => delivery(item),
             Some(outcome) => Delivery { id: ItemId::derive("1"), standing: ended(&item, outcome) },
@@ -164,7 +167,12 @@ impl Bench {
     }
 
     async fn handle(&self, way: Way, attempt: u64) -> Fate {
-        self.sender.handle(&mut work(&delivery(item(way)), attempt)).await.0
+        self.take(&item(way), attempt).await
+    }
+
+    async fn take(&self, item: &Item, attempt: u64) -> Fate {
+        self.book.0.lock().unwrap().item = Some(item.clone());
+        self.sender.handle(&mut work(item, attempt)).await.0
     }
 
     fn paths(&self) -> Vec<String> {
@@ -204,12 +212,18 @@ fn ended(item: &Item, outcome: Outcome) -> Standing {
     }))
 }
 
-fn work(delivery: &Delivery, attempt: u64) -> Work {
+/// As the broker hands it out.
+fn work(item: &Item, attempt: u64) -> Work {
+    let told = wire::Delivery {
+        user: String::new(),
+        messages: Vec::new(),
+        ..wire::Delivery::from(&delivery(item.clone()))
+    };
     Work {
-        channel: delivery.standing.channel().unwrap().clone(),
-        item: delivery.id,
+        channel: item.address.channel.clone(),
+        item: ItemId::derive("1"),
         trace: TraceContext::root("event"),
-        body: serde_json::to_vec(&wire::Delivery::from(delivery)).unwrap().into(),
+        body: serde_json::to_vec(&told).unwrap().into(),
         attempt,
         held: Held::new(),
     }
@@ -249,9 +263,8 @@ async fn messages_are_sent_byte_for_byte() {
     let mut pushed = item(Way::Push);
     let card = r#"{ "type": "flex", "altText": "1.50", "contents": {"b": 1.0, "a": 1e2} }"#;
     pushed.messages.insert(0, card.parse().unwrap());
-    let pushed = delivery(pushed);
-    assert!(given_back(&bench.sender.handle(&mut work(&pushed, 1)).await.0));
-    assert_eq!(bench.sender.handle(&mut work(&pushed, 2)).await.0, Fate::Done);
+    assert!(given_back(&bench.take(&pushed, 1).await));
+    assert_eq!(bench.take(&pushed, 2).await, Fate::Done);
     let calls = bench.line.calls.lock().unwrap();
     let text = r#"{"type":"text","text":"維修完成"}"#;
     let body = format!(r#"{{"to":"U1","messages":[{card},{text}]}}"#);
@@ -338,7 +351,7 @@ async fn an_attempt_that_was_not_made_has_not_used_the_token() {
     let bench = Bench::new(&[(400, api::INVALID_REPLY_TOKEN)]).await;
     bench.book.0.lock().unwrap().refuse_begin = [Some(RefusalCode::Unavailable)].into();
     assert!(given_back(&bench.handle(reply(), 1).await));
-    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(item(reply())), 2) };
+    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&item(reply()), 2) };
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(bench.sender.handle(&mut late).await.0, Fate::Leave);
     assert_eq!(bench.book.0.lock().unwrap().attempts.len(), 2);
@@ -389,7 +402,7 @@ async fn without_notification_nothing_is_sent() {
 #[tokio::test]
 async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
     let bench = Bench::new(&[]).await;
-    let good = || work(&delivery(item(Way::Push)), 1);
+    let good = || work(&item(Way::Push), 1);
     for mut strange in [
         Work { body: "private".into(), ..good() },
         Work { body: "{}".into(), ..good() },
@@ -400,8 +413,8 @@ async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
         assert!(!reason.contains("private"), "{reason}");
     }
     let asked_at = At::from_millis(NOW.as_millis() - 24 * 3_600_000);
-    let old = delivery(Item { asked_at, ..item(Way::Push) });
-    assert_eq!(bench.sender.handle(&mut work(&old, 50)).await.0, Fate::Done);
+    let old = Item { asked_at, ..item(Way::Push) };
+    assert_eq!(bench.take(&old, 50).await, Fate::Done);
     assert_eq!(bench.book.outcome(), Some(failed("not sent within 23 h")));
     assert!(bench.paths().is_empty());
 }
@@ -409,7 +422,7 @@ async fn what_cannot_be_an_item_is_rejected_and_what_is_old_fails() {
 #[tokio::test]
 async fn what_is_held_for_too_long_is_left_to_the_next_sender() {
     let bench = Bench::new(&[]).await;
-    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&delivery(item(reply())), 1) };
+    let mut late = Work { held: Held::until(Duration::ZERO), ..work(&item(reply()), 1) };
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(bench.sender.handle(&mut late).await.0, Fate::Leave);
     assert!(bench.paths().is_empty());
@@ -419,7 +432,7 @@ async fn what_is_held_for_too_long_is_left_to_the_next_sender() {
 async fn push_of(bench: &Bench, class: Class) -> Fate {
     *bench.book.0.lock().unwrap() = Page::default();
     let item = Item { class, ..item(Way::Push) };
-    bench.sender.handle(&mut work(&delivery(item), 1)).await.0
+    bench.take(&item, 1).await
 }
 
 #[tokio::test]

@@ -421,6 +421,7 @@ impl Tally {
             | notification::Event::Deferred { .. }
             | notification::Event::Ended { .. }
             | notification::Event::Begun { .. }
+            | notification::Event::Handed { .. }
             // Queued before, and counted then.
             | notification::Event::Restated { .. }
             | notification::Event::RequestVoided { .. }

@@ -105,11 +105,19 @@ pub enum Event {
         /// What it hung on.
         carrier: Option<Carrier>,
     },
-    /// An item is on its way to the sender; the broker copies it to the outbox.
+    /// An item is on its way to the sender, who asks for it by its id.
     Queued {
         /// The item.
         id: ItemId,
         /// All of it.
+        item: Arc<Item>,
+    },
+    /// Senders are told of an item that was queued: the broker copies this to the outbox. It says
+    /// neither to whom nor what, because what is taken off a work queue is not overwritten.
+    Handed {
+        /// The item.
+        id: ItemId,
+        /// What is left of it.
         item: Arc<Item>,
     },
     /// A request ended without an item.
@@ -186,6 +194,41 @@ pub struct Portion {
 }
 
 impl Event {
+    /// What senders are told of an item.
+    fn handed(id: ItemId, item: &Item) -> Self {
+        let item = Item {
+            customer: item.customer,
+            carrier: item.carrier,
+            class: item.class,
+            address: Address { channel: item.address.channel.clone(), user: String::new() },
+            way: item.way.clone(),
+            messages: Vec::new(),
+            asked_at: item.asked_at,
+            deadline: item.deadline,
+            joined: Vec::new(),
+            attempts: Vec::new(),
+        };
+        Self::Handed { id, item: Arc::new(item) }
+    }
+
+    /// These, and behind each item what senders are told of it. Behind it: the first record of an
+    /// input carries the others in a header, and the broker would copy that too.
+    pub(super) fn with_handed(events: Vec<Self>) -> Vec<Self> {
+        if !events.iter().any(|event| matches!(event, Self::Queued { .. })) {
+            return events;
+        }
+        let mut all = Vec::with_capacity(events.len() + 1);
+        for event in events {
+            let mut handed = None;
+            if let Self::Queued { id, item } = &event {
+                handed = Some(Self::handed(*id, item));
+            }
+            all.push(event);
+            all.extend(handed);
+        }
+        all
+    }
+
     /// Where a request stands after this, which is about it: it stood there before.
     pub(super) fn standing(&self, before: Option<&Standing>, at: At) -> Option<Standing> {
         match (self, before) {
@@ -235,7 +278,7 @@ impl Event {
             | Self::Settled { carrier, .. } => *carrier,
             Self::TraitTold { told, .. } => Some(told.carrier),
             Self::PersonRestated { carrier, .. } => Some(*carrier),
-            Self::Queued { item, .. } => item.carrier,
+            Self::Queued { item, .. } | Self::Handed { item, .. } => item.carrier,
             Self::Deferred { deferred, .. } => deferred.request.carrier,
             Self::Restated { standing, .. } => standing.carrier(),
             Self::Engaged { .. }
@@ -267,7 +310,7 @@ impl Event {
             | Self::Settled { customer, .. } => Some(*customer),
             Self::PersonMoved { to, .. } => Some(*to),
             Self::Deferred { deferred, .. } => Some(deferred.request.customer),
-            Self::Queued { item, .. } => Some(item.customer),
+            Self::Queued { item, .. } | Self::Handed { item, .. } => Some(item.customer),
             Self::Restated { standing, .. } => Some(standing.customer()),
             Self::RequestVoided { .. } | Self::ItemsVoided { .. } => None,
             Self::Custody(event) => event.owner(),

@@ -193,72 +193,8 @@ impl Decider for Notification {
         input: &Input,
         at: At,
     ) -> Decision<Event, Answer> {
-        match input {
-            // An id that nothing may be written under any more.
-            Input::Seen { customer, .. }
-            | Input::Told { customer, .. }
-            | Input::Consented { customer, .. }
-                if state.custody().is_erased(*customer) =>
-            {
-                Decision::silent()
-            }
-            Input::Seen { customer, address, carrier, deed, occurred_at } => {
-                let heard = ask::Heard {
-                    customer: *customer,
-                    address: address.as_ref(),
-                    carrier: *carrier,
-                    deed: *deed,
-                    occurred_at: *occurred_at,
-                };
-                Decision::events(ask::hear(state, configuration, &heard, at))
-            }
-            Input::Told { customer, told } => Decision::events(ask::told(state, *customer, told)),
-            Input::Consented { customer, consent } => {
-                let known = state.person(*customer).and_then(|person| person.consent);
-                let told = Event::ConsentTold { customer: *customer, consent: *consent };
-                let told = Consent::news(known, *consent).then_some(told);
-                Decision::events(told.into_iter().collect())
-            }
-            Input::Merged { survivor, absorbed } => {
-                Decision::events(ask::merged(state, configuration, *survivor, *absorbed, at))
-            }
-            Input::Requested { id, request } => {
-                let id = ItemId::derive(id);
-                if state.delivery(id).is_some() {
-                    return Decision::silent();
-                }
-                let request = Request::of_routing(request, at);
-                Decision::events(ask::requested(state, configuration, id, request, at))
-            }
-            Input::Send { id, request } => {
-                ask::send(state, configuration, id, request, at).unwrap_or_else(Decision::refused)
-            }
-            Input::Preview { request } => {
-                ask::preview(state, configuration, request, at).unwrap_or_else(Decision::refused)
-            }
-            Input::Cancel { item } => {
-                ask::cancel(state, *item, at).unwrap_or_else(Decision::refused)
-            }
-            Input::SetPreferences { customer, preferences } => {
-                ask::set_preferences(state, *customer, preferences)
-                    .unwrap_or_else(Decision::refused)
-            }
-            Input::Budget { customer } => {
-                ask::budget(state, configuration, *customer, at).unwrap_or_else(Decision::refused)
-            }
-            Input::Begin { item, attempt } => {
-                ask::begin(state, *item, attempt, at).unwrap_or_else(Decision::refused)
-            }
-            Input::Record { item, outcome } => {
-                ask::record(state, *item, outcome, at).unwrap_or_else(Decision::refused)
-            }
-            Input::Part { part, consent } => Decision::events(parted::part(state, part, *consent)),
-            Input::Custody(input) => Decision::events(parted::custody(state, input)),
-            Input::Wakeup(Wakeup::Due) => {
-                Decision::events(ask::release(state, configuration, RELEASED_AT_ONCE, at))
-            }
-            Input::Wakeup(Wakeup::Configured) => Decision::silent(),
-        }
+        let Decision { events, answer } = decide(state, configuration, input, at);
+        Decision { events: Event::with_handed(events), answer }
     }
 
     fn evolve(state: &mut State, event: &Event, at: At) {
@@ -267,5 +203,76 @@ impl Decider for Notification {
 
     fn due(state: &State) -> Option<At> {
         state.next_due()
+    }
+}
+
+fn decide(
+    state: &State,
+    configuration: &Configuration,
+    input: &Input,
+    at: At,
+) -> Decision<Event, Answer> {
+    match input {
+        // An id that nothing may be written under any more.
+        Input::Seen { customer, .. }
+        | Input::Told { customer, .. }
+        | Input::Consented { customer, .. }
+            if state.custody().is_erased(*customer) =>
+        {
+            Decision::silent()
+        }
+        Input::Seen { customer, address, carrier, deed, occurred_at } => {
+            let heard = ask::Heard {
+                customer: *customer,
+                address: address.as_ref(),
+                carrier: *carrier,
+                deed: *deed,
+                occurred_at: *occurred_at,
+            };
+            Decision::events(ask::hear(state, configuration, &heard, at))
+        }
+        Input::Told { customer, told } => Decision::events(ask::told(state, *customer, told)),
+        Input::Consented { customer, consent } => {
+            let known = state.person(*customer).and_then(|person| person.consent);
+            let told = Event::ConsentTold { customer: *customer, consent: *consent };
+            let told = Consent::news(known, *consent).then_some(told);
+            Decision::events(told.into_iter().collect())
+        }
+        Input::Merged { survivor, absorbed } => {
+            Decision::events(ask::merged(state, configuration, *survivor, *absorbed, at))
+        }
+        Input::Requested { id, request } => {
+            let id = ItemId::derive(id);
+            if state.delivery(id).is_some() {
+                return Decision::silent();
+            }
+            let request = Request::of_routing(request, at);
+            Decision::events(ask::requested(state, configuration, id, request, at))
+        }
+        Input::Send { id, request } => {
+            ask::send(state, configuration, id, request, at).unwrap_or_else(Decision::refused)
+        }
+        Input::Preview { request } => {
+            ask::preview(state, configuration, request, at).unwrap_or_else(Decision::refused)
+        }
+        Input::Cancel { item } => ask::cancel(state, *item, at).unwrap_or_else(Decision::refused),
+        Input::SetPreferences { customer, preferences } => {
+            ask::set_preferences(state, *customer, preferences).unwrap_or_else(Decision::refused)
+        }
+        Input::Budget { customer } => {
+            ask::budget(state, configuration, *customer, at).unwrap_or_else(Decision::refused)
+        }
+        Input::Begin { item, attempt } => {
+            ask::begin(state, *item, attempt, at).unwrap_or_else(Decision::refused)
+        }
+        Input::Record { item, outcome } => {
+            ask::record(state, *item, outcome, at).unwrap_or_else(Decision::refused)
+        }
+        Input::Part { part, consent } => Decision::events(parted::part(state, part, *consent)),
+        Input::Custody(input) => Decision::events(parted::custody(state, input)),
+        Input::Wakeup(Wakeup::Due) => {
+            Decision::events(ask::release(state, configuration, RELEASED_AT_ONCE, at))
+        }
+        Input::Wakeup(Wakeup::Configured) => Decision::silent(),
     }
 }

@@ -453,7 +453,8 @@ impl State {
                     self.forget_after(*id, at);
                 }
             }
-            Event::RequestVoided { .. } => {}
+            // Said before.
+            Event::Handed { .. } | Event::RequestVoided { .. } => {}
             Event::Custody(event) => self.custody_evolve(event, at),
         }
     }

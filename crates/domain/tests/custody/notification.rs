@@ -58,7 +58,7 @@ impl Service for TheNotification {
             | Event::Settled { customer, .. } => Some(*customer),
             Event::PersonMoved { to, .. } => Some(*to),
             Event::Deferred { deferred, .. } => Some(deferred.request.customer),
-            Event::Queued { item, .. } => Some(item.customer),
+            Event::Queued { item, .. } | Event::Handed { item, .. } => Some(item.customer),
             Event::Restated { standing, .. } => Some(standing.customer()),
             Event::RequestVoided { .. } | Event::ItemsVoided { .. } => None,
             Event::Custody(event) => event.owner(),

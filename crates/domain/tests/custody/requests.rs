@@ -52,7 +52,9 @@ fn a_request_from_before_a_split_goes_to_whom_it_was_meant_for() {
     let late = bench.request(1, 1, false);
     bench.world.change(&Change::Split { of: 0, apart: 1 << 1, parts: false });
     let decided = bench.give(&late);
-    let [Event::Queued { item, .. }] = &decided[..] else { panic!("{decided:?}") };
+    let [Event::Queued { item, .. }, Event::Handed { .. }] = &decided[..] else {
+        panic!("{decided:?}")
+    };
     assert_eq!((item.customer, item.address.user.as_str()), (bench.world.own[1], "U1"));
 }
 
@@ -66,7 +68,9 @@ fn after_a_split_nobody_is_told_what_was_meant_for_the_other() {
     for person in [0, 1] {
         let request = bench.request(person, 0, false);
         let decided = bench.give(&request);
-        let [Event::Queued { item, .. }] = &decided[..] else { panic!("{decided:?}") };
+        let [Event::Queued { item, .. }, Event::Handed { .. }] = &decided[..] else {
+            panic!("{decided:?}")
+        };
         assert_eq!(item.address.user, format!("U{person}"));
     }
 }

@@ -159,8 +159,23 @@ impl World {
 
     /// What must hold of everything that goes out, whatever the model thinks of it.
     pub(crate) fn check_queued(&self, events: &[Event]) -> Checked {
-        for event in events {
-            let Event::Queued { item, .. } = event else { continue };
+        for (index, event) in events.iter().enumerate() {
+            let Event::Queued { id, item } = event else {
+                let after = index.checked_sub(1).map(|before| &events[before]);
+                let behind_one = matches!(after, Some(Event::Queued { .. }));
+                let fits = !matches!(event, Event::Handed { .. }) || behind_one;
+                prop_assert!(fits, "told of nothing, or first");
+                continue;
+            };
+            let Some(Event::Handed { id: told, item: rest }) = events.get(index + 1) else {
+                return Err(TestCaseError::fail("senders are not told"));
+            };
+            let way = (id, item.class, &item.way, item.deadline, &item.address.channel);
+            prop_assert_eq!(
+                way,
+                (told, rest.class, &rest.way, rest.deadline, &rest.address.channel)
+            );
+            prop_assert!(rest.messages.is_empty() && rest.address.user.is_empty());
             let person = (0..PEOPLE).find(|it| user(*it) == item.address.user).unwrap();
             let name = self.model.named[person];
             prop_assert_eq!(item.customer, own(name));

@@ -48,6 +48,8 @@ pub const REQUEST_RELEASED: &str = "mainstem.notification.request-released.v1";
 pub const REQUEST_DEFERRED: &str = "mainstem.notification.request-deferred.v1";
 /// An item is on its way; the body is the [`wire::Delivery`] itself.
 pub const DELIVERY_QUEUED: &str = "mainstem.notification.delivery-queued.v1";
+/// Senders are told of it; the body is a [`wire::Delivery`] that says neither to whom nor what.
+pub const DELIVERY_HANDED: &str = "mainstem.notification.delivery-handed.v1";
 /// A request ended without an item: it is not to be said, or not there.
 pub const REQUEST_SUPPRESSED: &str = "mainstem.notification.request-suppressed.v1";
 /// A request ended without an item: it could not be said in time.
@@ -80,7 +82,7 @@ pub const ERASURE_DONE: &str = "mainstem.notification.erasure-done.v1";
 pub const ERASURE_REPORTED: &str = "mainstem.notification.erasure-reported.v1";
 
 /// Every kind that notification writes.
-pub const KINDS: [&str; 27] = [
+pub const KINDS: [&str; 28] = [
     WISHES_RESTATED,
     REQUEST_RELEASED,
     ADDRESS_LEARNED,
@@ -93,6 +95,7 @@ pub const KINDS: [&str; 27] = [
     CUSTOMER_RESTATED,
     REQUEST_DEFERRED,
     DELIVERY_QUEUED,
+    DELIVERY_HANDED,
     REQUEST_SUPPRESSED,
     REQUEST_EXPIRED,
     REQUEST_FAILED,
@@ -194,6 +197,7 @@ pub fn encode(event: &Event) -> Encoded {
             record::write(REQUEST_DEFERRED, &deferred_to_wire(*id, deferred))
         }
         Event::Queued { id, item } => record::write(DELIVERY_QUEUED, &item_to_wire(*id, item)),
+        Event::Handed { id, item } => record::write(DELIVERY_HANDED, &item_to_wire(*id, item)),
         Event::Ended { id, customer, carrier, class, channel, asked_at, outcome } => {
             let (kind, reason) = match outcome {
                 Outcome::Suppressed { reason } => (REQUEST_SUPPRESSED, reason.to_string()),
@@ -349,10 +353,12 @@ fn decode_request(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
                 carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
-        DELIVERY_QUEUED => {
+        DELIVERY_QUEUED | DELIVERY_HANDED => {
             let delivery: wire::Delivery = record::read(body)?;
             let id = parse_item("item", &delivery.item)?;
-            Ok(Event::Queued { id, item: Arc::new(item_from_wire(delivery)?) })
+            let item = Arc::new(item_from_wire(delivery)?);
+            let queued = kind == DELIVERY_QUEUED;
+            Ok(if queued { Event::Queued { id, item } } else { Event::Handed { id, item } })
         }
         REQUEST_SUPPRESSED | REQUEST_EXPIRED | REQUEST_FAILED => {
             let record: wire::RequestEnded = record::read(body)?;

@@ -224,6 +224,9 @@ pub(super) fn notification_event() -> impl Strategy<Value = note::Event> {
         (item_id(), item().prop_map(Arc::new))
             .prop_map(|(id, item)| note::Event::Queued { id, item })
             .boxed(),
+        (item_id(), item().prop_map(Arc::new))
+            .prop_map(|(id, item)| note::Event::Handed { id, item })
+            .boxed(),
         ended.boxed(),
         (item_id(), standing())
             .prop_map(|(id, standing)| note::Event::Restated { id, standing })

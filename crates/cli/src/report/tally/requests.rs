@@ -81,7 +81,8 @@ impl Book {
                 self.stands.remove(id);
             }
             Event::RequestVoided { id } => self.set(*id, Stands::Failed),
-            Event::ItemsVoided { .. }
+            Event::Handed { .. }
+            | Event::ItemsVoided { .. }
             | Event::AddressLearned { .. }
             | Event::Followed { .. }
             | Event::Engaged { .. }
