@@ -6,6 +6,7 @@
 use mainstem_bus::topology;
 use mainstem_domain::Refusal;
 use mainstem_domain::configuration::Configuration;
+use mainstem_proto::notification::DELIVERY_QUEUED;
 use mainstem_tests::deployment::{Deployment, Event, configuration, eventually};
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ async fn held(deployment: &Deployment, staff: &str, state: &str) -> Value {
 async fn said(deployment: &Deployment, text: &str) -> usize {
     deployment.caught_up("notification", topology::ROUTING).await;
     let records = deployment.read(topology::NOTIFICATION).await;
-    let queued = records.iter().filter(|one| one.record.subject.contains(".send."));
+    let queued = records.iter().filter(|one| one.record.kind() == DELIVERY_QUEUED);
     queued.filter(|one| String::from_utf8_lossy(&one.record.body).contains(text)).count()
 }
 

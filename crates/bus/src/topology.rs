@@ -171,6 +171,7 @@ pub const STREAMS: [StreamSpec; 9] = [
         description: "ledger of notification: what people are sent",
         subjects: &[
             "customer.*.notification",
+            "customer.*.notification.item",
             "customer.*.notification.send.*.*",
             "batch.*.send",
             "ledger.notification.*",
@@ -488,7 +489,13 @@ pub fn notification_subject(customer: CustomerId) -> String {
     format!("customer.{customer}.notification")
 }
 
-/// An item to send; sourced to `outbox.<channel>.<class>.<customer>`.
+/// An item to send, with all that it says.
+#[must_use]
+pub fn notification_item_subject(customer: CustomerId) -> String {
+    format!("customer.{customer}.notification.item")
+}
+
+/// That there is an item to send; sourced to `outbox.<channel>.<class>.<customer>`.
 #[must_use]
 pub fn send_subject(customer: CustomerId, channel: &ChannelId, class: Class) -> String {
     format!("customer.{customer}.notification.send.{channel}.{}", class.name())
@@ -606,6 +613,7 @@ mod tests {
             (case_subject(customer), ROUTING),
             (queued_subject(customer, &queue, Priority::P1, case), ROUTING),
             (notification_subject(customer), NOTIFICATION),
+            (notification_item_subject(customer), NOTIFICATION),
             (send_subject(customer, &channel, Class::Service), NOTIFICATION),
             (ledger_subject("routing", EPOCH), ROUTING),
             (staff_subject(&"s-1".parse().unwrap()), ROUTING),

@@ -84,6 +84,7 @@ impl Machine for NotificationMachine {
         };
         let owner = event.owner();
         let subject = match (event, owner) {
+            (Event::Queued { item, .. }, _) => topology::notification_item_subject(item.customer),
             (Event::Handed { item, .. }, _) => {
                 topology::send_subject(item.customer, &item.address.channel, item.class)
             }
