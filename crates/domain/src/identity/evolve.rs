@@ -2,6 +2,7 @@
 //! those before it are deleted.
 
 use imbl::OrdMap;
+use smallvec::SmallVec;
 
 use super::graph::{Node, Who};
 use super::seen::key;
@@ -210,12 +211,13 @@ impl State {
             }
         }
         let lead = sightings.first().is_some_and(|sighting| sighting.verified);
-        for (node, sighting) in rest.iter().zip(&sightings[1..]) {
-            if self.graph.owner(*node) == self.graph.owner(*first) {
-                let verified = lead && sighting.verified;
-                self.graph.tie((*first, *node), evidence.source.as_ref(), verified, at);
-            }
-        }
+        let owner = self.graph.owner(*first);
+        let theirs = rest.iter().zip(&sightings[1..]);
+        let others: SmallVec<[(Node, bool); 4]> = theirs
+            .filter(|(node, _)| self.graph.owner(**node) == owner)
+            .map(|(node, sighting)| (*node, lead && sighting.verified))
+            .collect();
+        self.graph.tie(*first, &others, evidence.source.as_ref(), at);
     }
 
     /// Takes an identifier from whoever has it, who still refuses what was refused by it.

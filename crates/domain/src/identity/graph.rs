@@ -1,6 +1,7 @@
 //! Identifiers, the evidence that ties them, and the customers that follow from both.
 //!
-//! Made for size: an identifier, what ties it and its share of a customer take about 130 bytes.
+//! Made for size: an identifier, what ties it and its share of a customer take about 130 bytes; and
+//! for memory that is far away: who has an identifier is known by three lines of it.
 //! Identifiers are numbered; those of one customer are linked in a ring; the ties of one
 //! identifier are linked through the ties. Numbers are used again and differ between two graphs
 //! that hold the same: nothing outside may depend on them.
@@ -28,22 +29,29 @@ pub(super) type Who = u32;
 pub(super) const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct NodeEntry {
     pub(super) attached_at: At,
-    /// The value, packed.
-    pub(super) text: u32,
     customer: Who,
     /// The ring of the customer's identifiers; of a free entry, the next free one.
     next: Node,
     /// The first tie.
     pub(super) ties: u32,
-    /// Of all that it is; see [`spread`].
-    pub(super) hash: u32,
     /// The provider or system.
     pub(super) space: u16,
     kind: u8,
     flags: u8,
+    /// How long the packed value is that stands in `text`; [`ELSEWHERE`].
+    length: u8,
+    text: [u8; TEXT_AT_MOST],
 }
+
+/// How long a packed value may be that stands with its identifier, on one line of memory. That is
+/// most: a search waits for none other.
+const TEXT_AT_MOST: usize = 39;
+
+/// The packed value is too long; `text` begins with its place among the texts.
+const ELSEWHERE: u8 = u8::MAX;
 
 /// A source that owns it has said it.
 const VERIFIED: u8 = 1;
@@ -65,6 +73,7 @@ pub(super) struct TieEntry {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct CustomerEntry {
     created_at: At,
     seen_at: At,
@@ -152,17 +161,22 @@ pub struct Kept {
 /// Where an identifier is kept: its kind, its provider or system, and its packed value.
 pub(super) type Key = (u8, u16, Packed);
 
-pub(super) fn hash(seed: &RandomState, (kind, space, packed): &Key) -> u32 {
+fn hash(seed: &RandomState, (kind, space, packed): (u8, u16, &[u8])) -> u32 {
     let mut hasher = seed.build_hasher();
-    hasher.write_u32(u32::from(*kind) << 16 | u32::from(*space));
+    hasher.write_u32(u32::from(kind) << 16 | u32::from(space));
     hasher.write(packed);
-    (hasher.finish() >> 32) as u32
+    short(hasher.finish())
 }
 
-/// The hash of an entry that keeps 32 bits of it, so that a table that grows need not look at
-/// texts again.
-pub(super) fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// As many bits of a hash as an [`Index`] keeps.
+pub(super) fn short(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// Where a value stands that is [`ELSEWHERE`].
+fn place(entry: &NodeEntry) -> u32 {
+    let [a, b, c, d, ..] = entry.text;
+    u32::from_le_bytes([a, b, c, d])
 }
 
 impl Graph {
@@ -177,21 +191,37 @@ impl Graph {
     pub(super) fn find(&self, identifier: &Identifier) -> Option<Node> {
         let space = identifier.space().map(|name| (name, self.spaces.get(name)));
         let key = key(identifier, space);
-        self.find_key(&key, hash(&self.seed, &key))
+        self.find_key(&key, self.hash_key(&key))
+    }
+
+    fn hash_key(&self, (kind, space, packed): &Key) -> u32 {
+        hash(&self.seed, (*kind, *space, packed))
     }
 
     fn find_key(&self, (kind, space, packed): &Key, hash: u32) -> Option<Node> {
-        self.by_identifier.find(spread(hash), |node| {
-            let entry = self.nodes.get(*node);
-            (entry.hash, entry.space, entry.kind) == (hash, *space, *kind)
-                && self.texts.get(entry.text) == packed.as_slice()
+        self.by_identifier.find(hash, |node| {
+            let entry = self.nodes.get(node);
+            (entry.space, entry.kind) == (*space, *kind) && self.text(entry) == packed.as_slice()
         })
+    }
+
+    /// The packed value of an identifier.
+    pub(super) fn text<'a>(&'a self, entry: &'a NodeEntry) -> &'a [u8] {
+        match entry.length {
+            ELSEWHERE => self.texts.get(place(entry)),
+            length => &entry.text[..usize::from(length)],
+        }
+    }
+
+    /// The hash of an identifier, as of all that it is.
+    pub(super) fn hash_of(&self, entry: &NodeEntry) -> u32 {
+        hash(&self.seed, (entry.kind, entry.space, self.text(entry)))
     }
 
     pub(super) fn identifier(&self, node: Node) -> Identifier {
         let entry = self.nodes.get(node);
         let kind = Kind::ALL[usize::from(entry.kind)];
-        let value = unpack(self.texts.get(entry.text));
+        let value = unpack(self.text(entry));
         let spaced = matches!(kind, Kind::Line | Kind::External);
         match (spaced, entry.space) {
             (false, _) => Identifier::from_parts(kind, String::new(), value),
@@ -228,9 +258,13 @@ impl Graph {
 
     /// The customer with an id, be it living or absorbed.
     pub(super) fn who(&self, id: CustomerId) -> Option<Who> {
-        let is = |who: &Who| self.customers.get(*who).id == id;
-        let expected = some(self.expected.get()).filter(|who| is(who) && !self.is_gone(*who));
-        expected.or_else(|| self.by_id.find(self.seed.hash_one(id), is))
+        let is = |who: Who| self.customers.get(who).id == id;
+        let expected = some(self.expected.get()).filter(|who| is(*who) && !self.is_gone(*who));
+        expected.or_else(|| self.by_id.find(self.hash_id(id), is))
+    }
+
+    pub(super) fn hash_id(&self, id: CustomerId) -> u32 {
+        short(self.seed.hash_one(id))
     }
 
     fn is_gone(&self, who: Who) -> bool {
@@ -320,8 +354,7 @@ impl Graph {
             aliases: NONE,
             next_alias: NONE,
         });
-        let Self { customers, by_id, seed, .. } = self;
-        by_id.insert(seed.hash_one(id), who, |who| seed.hash_one(customers.get(*who).id));
+        self.by_id.insert(self.hash_id(id), who, |_| false);
         self.living += 1;
         self.expect(who);
         who
@@ -335,25 +368,34 @@ impl Graph {
             (name, Some(number).filter(|number| *number != 0))
         });
         let key = key(identifier, space);
-        let hash = hash(&self.seed, &key);
+        let hash = self.hash_key(&key);
         if let Some(node) = self.find_key(&key, hash) {
             self.detach(node);
         }
-        self.add(who, key, hash, at)
+        let node = self.add(who, &key, at);
+        self.by_identifier.insert(hash, node, |_| false);
+        node
     }
 
-    pub(super) fn add(&mut self, who: Who, (kind, space, packed): Key, hash: u32, at: At) -> Node {
-        let entry = NodeEntry {
+    /// The same of one that nobody has, and that is not found before it stands in the index.
+    pub(super) fn add(&mut self, who: Who, (kind, space, packed): &Key, at: At) -> Node {
+        let mut entry = NodeEntry {
             attached_at: at,
-            text: self.texts.push(&packed),
             customer: NONE,
             next: NONE,
             ties: NONE,
-            hash,
-            space,
-            kind,
+            space: *space,
+            kind: *kind,
             flags: 0,
+            length: ELSEWHERE,
+            text: [0; TEXT_AT_MOST],
         };
+        if let Some(text) = entry.text.get_mut(..packed.len()) {
+            text.copy_from_slice(packed);
+            entry.length = u8::try_from(packed.len()).unwrap_or(ELSEWHERE);
+        } else {
+            entry.text[..4].copy_from_slice(&self.texts.push(packed).to_le_bytes());
+        }
         let node = match self.free_node {
             Some(node) => {
                 self.free_node = some(self.nodes.get(node).next);
@@ -362,8 +404,6 @@ impl Graph {
             }
             None => self.nodes.push(entry),
         };
-        let Self { nodes, by_identifier, .. } = self;
-        by_identifier.insert(spread(hash), node, |node| spread(nodes.get(*node).hash));
         self.link(who, node);
         self.identifiers += 1;
         node
@@ -431,11 +471,17 @@ impl Graph {
 
     /// Frees an identifier that is in no ring and has no ties any more.
     fn free(&mut self, node: Node) {
-        self.by_identifier.remove(spread(self.nodes.get(node).hash), node);
-        self.texts.wipe(self.nodes.get(node).text);
+        let entry = *self.nodes.get(node);
+        self.by_identifier.remove(self.hash_of(&entry), node);
+        if entry.length == ELSEWHERE {
+            self.texts.wipe(place(&entry));
+        }
         self.facts.remove(&node);
         self.cuts.remove(&node);
-        self.nodes.get_mut(node).next = self.free_node.unwrap_or(NONE);
+        // What was erased is not found in memory either.
+        let entry = self.nodes.get_mut(node);
+        (entry.length, entry.text) = (0, [0; TEXT_AT_MOST]);
+        entry.next = self.free_node.unwrap_or(NONE);
         self.free_node = Some(node);
         self.identifiers -= 1;
     }
@@ -453,7 +499,7 @@ impl Graph {
         }
         let gone: Vec<_> = self.aliases(who).chain([who]).collect();
         for who in gone {
-            self.by_id.remove(self.seed.hash_one(self.id(who)), who);
+            self.by_id.remove(self.hash_id(self.id(who)), who);
             let entry = self.customers.get_mut(who);
             (entry.gone, entry.head, entry.aliases) = (true, NONE, NONE);
         }

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 /// So many tables, that growing or copying one is over in a millisecond with 10,000,000 entries.
-const SHARDS: usize = 1_024;
+const SHARDS: usize = 1 << SHARD_BITS;
+const SHARD_BITS: u32 = 10;
 
 /// Tables that [`Index::build`] fills at a time.
 const GROUP: usize = SHARDS / 8;
@@ -11,15 +10,19 @@ const GROUP: usize = SHARDS / 8;
 /// From a hash to the entries of a [`Pages`](super::pages::Pages) that have it, in tables that
 /// clones share until one of them changes.
 ///
+/// Made for memory that is far away: a search waits for one line of it, mostly, where a table of
+/// the library waits for two, and looks at an entry only when all 32 bits of its hash are the same.
+/// Neither growing nor forgetting looks at entries.
+///
 /// No order is ever read from a table.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
-    shards: Vec<Arc<HashTable<u32>>>,
+    shards: Vec<Arc<Table>>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        let empty = Arc::new(HashTable::new());
+        let empty = Arc::new(Table::default());
         Self { shards: vec![empty; SHARDS] }
     }
 }
@@ -30,24 +33,24 @@ impl Index {
         Self { shards: Vec::new() }
     }
 
-    /// Takes all entries at once, table by table: each stays near while it is filled, where one
-    /// entry after the other would wait for memory each time. Reads them once for each of a few
-    /// groups of tables, so that little stands beside the tables themselves.
-    pub(super) fn build(entries: &(impl Iterator<Item = (u64, u32)> + Clone)) -> Self {
+    /// Takes all entries at once, which are numbered as their hashes are, table by table: each stays
+    /// near while it is filled, where one entry after the other would wait for memory each time.
+    /// Reads them once for each of a few groups of tables, so that little stands beside the tables
+    /// themselves.
+    pub(super) fn build(hashes: &[u32]) -> Self {
         let mut shards = Vec::with_capacity(SHARDS);
         for first in (0..SHARDS).step_by(GROUP) {
-            let mut near: Vec<Vec<(u64, u32)>> = vec![Vec::new(); GROUP];
-            for (hash, entry) in entries.clone() {
-                let in_group = shard(hash).checked_sub(first).and_then(|at| near.get_mut(at));
+            let mut near: Vec<Vec<(u32, u32)>> = vec![Vec::new(); GROUP];
+            for (entry, hash) in (0_u32..).zip(hashes) {
+                let in_group = shard(*hash).checked_sub(first).and_then(|at| near.get_mut(at));
                 if let Some(table) = in_group {
-                    table.push((hash, entry));
+                    table.push((*hash, entry));
                 }
             }
             shards.extend(near.into_iter().map(|entries| {
-                let mut table = HashTable::with_capacity(entries.len());
+                let mut table = Table::with_room(entries.len());
                 for (hash, entry) in entries {
-                    // It has room for all, so no hash is asked for again.
-                    table.insert_unique(hash, entry, |_| hash);
+                    table.put(hash, entry, &|_| false);
                 }
                 Arc::new(table)
             }));
@@ -55,26 +58,206 @@ impl Index {
         Self { shards }
     }
 
-    pub(super) fn find(&self, hash: u64, is: impl FnMut(&u32) -> bool) -> Option<u32> {
-        self.shards[shard(hash)].find(hash, is).copied()
+    pub(super) fn find(&self, hash: u32, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.shards[shard(hash)].find(hash, is)
     }
 
-    /// Adds an entry that is not there; `again` tells the hashes of entries that are.
-    pub(super) fn insert(&mut self, hash: u64, entry: u32, again: impl Fn(&u32) -> u64) {
+    /// Adds an entry that is not there. Entries that are `stale` are never found, and leave when
+    /// their place is needed.
+    pub(super) fn insert(&mut self, hash: u32, entry: u32, stale: impl Fn(u32) -> bool) {
         if let Some(table) = self.shards.get_mut(shard(hash)) {
-            Arc::make_mut(table).insert_unique(hash, entry, again);
+            Arc::make_mut(table).insert(hash, entry, &stale);
         }
     }
 
-    pub(super) fn remove(&mut self, hash: u64, entry: u32) {
-        let table = Arc::make_mut(&mut self.shards[shard(hash)]);
-        if let Ok(found) = table.find_entry(hash, |known| *known == entry) {
-            found.remove();
+    pub(super) fn remove(&mut self, hash: u32, entry: u32) {
+        Arc::make_mut(&mut self.shards[shard(hash)]).remove(hash, entry);
+    }
+}
+
+/// By the bits that [`Table::home`] does not use.
+fn shard(hash: u32) -> usize {
+    (hash >> (u32::BITS - SHARD_BITS)) as usize
+}
+
+/// Entries of one line.
+const SLOTS: usize = 8;
+
+/// What the processor fetches at once: entries with their hashes.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line {
+    hashes: [u32; SLOTS],
+    /// Each plus one, [`EMPTY`], or [`GONE`].
+    entries: [u32; SLOTS],
+}
+
+/// Nothing has ever stood here: a search ends.
+const EMPTY: u32 = 0;
+/// Something stood here: a search goes on.
+const GONE: u32 = u32::MAX;
+
+/// An entry stands on the line of its hash, or on the next one that had room. The lines between are
+/// full, so a search ends at the first that is not; and a line fills from its first slot on, so the
+/// last one tells.
+#[derive(Clone, Debug, Default)]
+struct Table {
+    lines: Vec<Line>,
+    /// Slots that are not [`EMPTY`].
+    used: usize,
+}
+
+impl Table {
+    /// With room for so many entries and two fifths more.
+    fn with_room(entries: usize) -> Self {
+        let lines = entries / 5 + 1;
+        Self { lines: vec![Line { hashes: [0; SLOTS], entries: [EMPTY; SLOTS] }; lines], used: 0 }
+    }
+
+    /// The lines on which an entry may stand, the likeliest first.
+    fn places(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
+        let lines = self.lines.len();
+        let within = u64::from(hash << SHARD_BITS);
+        // Where the hash lies among all hashes, there its line lies among all lines.
+        let home = usize::try_from((within * lines as u64) >> u32::BITS).unwrap_or(0);
+        (home..lines).chain(0..home)
+    }
+
+    fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        for place in self.places(hash) {
+            let Line { hashes, entries } = &self.lines[place];
+            // All slots at once, as the processor compares them; one bit of each.
+            let mut same = 0_u32;
+            for (slot, other) in hashes.iter().enumerate() {
+                same |= u32::from(*other == hash) << slot;
+            }
+            while same != 0 {
+                let entry = entries[same.trailing_zeros() as usize];
+                if !matches!(entry, EMPTY | GONE) && is(entry - 1) {
+                    return Some(entry - 1);
+                }
+                same &= same - 1;
+            }
+            if entries[SLOTS - 1] == EMPTY {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn insert(&mut self, hash: u32, entry: u32, stale: &impl Fn(u32) -> bool) {
+        if self.used * 8 >= self.lines.len() * SLOTS * 7 {
+            let all = || self.lines.iter().flat_map(|line| line.hashes.iter().zip(&line.entries));
+            let stays = |entry: &u32| !matches!(*entry, EMPTY | GONE) && !stale(*entry - 1);
+            let stay = all().filter(|(_, entry)| stays(entry));
+            let mut table = Self::with_room(stay.clone().count() + 1);
+            for (hash, entry) in stay {
+                table.put(*hash, *entry - 1, stale);
+            }
+            *self = table;
+        }
+        self.put(hash, entry, stale);
+    }
+
+    /// In the first slot that has room.
+    fn put(&mut self, hash: u32, entry: u32, stale: &impl Fn(u32) -> bool) {
+        for place in self.places(hash) {
+            let Line { hashes, entries } = &mut self.lines[place];
+            let free = |entry: &u32| matches!(*entry, EMPTY | GONE) || stale(*entry - 1);
+            if let Some(slot) = entries.iter().position(free) {
+                self.used += usize::from(entries[slot] == EMPTY);
+                (hashes[slot], entries[slot]) = (hash, entry + 1);
+                return;
+            }
+        }
+    }
+
+    fn remove(&mut self, hash: u32, entry: u32) {
+        for place in self.places(hash) {
+            let Line { hashes, entries } = &mut self.lines[place];
+            let is = |(own, other): (&u32, &u32)| *own == hash && *other == entry + 1;
+            if let Some(slot) = hashes.iter().zip(entries.iter()).position(is) {
+                entries[slot] = GONE;
+                return;
+            }
+            if entries[SLOTS - 1] == EMPTY {
+                return;
+            }
         }
     }
 }
 
-/// By bits that the table itself does not use first.
-fn shard(hash: u64) -> usize {
-    (hash >> 32) as usize % SHARDS
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Insert(u32),
+        Remove(usize),
+        Forget(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        // Few hashes, all of one table, so that lines run over and hashes meet.
+        let hash = prop_oneof![0_u32..40, Just(0x3F_FFFF), 0x3F_FFF0..0x3F_FFFF_u32];
+        prop_oneof![
+            6 => hash.prop_map(Step::Insert),
+            3 => any::<usize>().prop_map(Step::Remove),
+            1 => (0_u32..20).prop_map(Step::Forget),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_found_by_its_hash_until_it_goes(
+            steps in proptest::collection::vec(step(), 0..400)
+        ) {
+            let (mut index, mut known) = (Index::default(), BTreeMap::new());
+            let (mut next, mut first) = (0_u32, 0_u32);
+            for step in steps {
+                match step {
+                    Step::Insert(hash) => {
+                        index.insert(hash, next, |entry| entry < first);
+                        known.insert(next, hash);
+                        next += 1;
+                    }
+                    Step::Remove(place) if !known.is_empty() => {
+                        let place = place % known.len();
+                        let (entry, hash) = known.iter().nth(place).map(|(e, h)| (*e, *h)).unwrap();
+                        known.remove(&entry);
+                        index.remove(hash, entry);
+                    }
+                    Step::Remove(_) => {}
+                    Step::Forget(more) => {
+                        first = next.min(first + more);
+                        known.retain(|entry, _| *entry >= first);
+                    }
+                }
+                for (entry, hash) in &known {
+                    prop_assert_eq!(index.find(*hash, |other| other == *entry), Some(*entry));
+                }
+                for hash in 0..60 {
+                    index.find(hash, |other| {
+                        let known = other < first || known.get(&other) == Some(&hash);
+                        assert!(known, "{other} stands under another hash");
+                        false
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_built_at_once_is_found() {
+        let hashes: Vec<u32> = (0..100_000_u32).map(|n| n.wrapping_mul(0x9E37_79B9)).collect();
+        let index = Index::build(&hashes);
+        for (entry, hash) in (0_u32..).zip(&hashes) {
+            assert_eq!(index.find(*hash, |other| other == entry), Some(entry));
+        }
+    }
 }

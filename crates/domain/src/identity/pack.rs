@@ -43,49 +43,68 @@ impl Names {
 }
 
 /// A packed text.
-pub(super) type Packed = SmallVec<[u8; 64]>;
+pub(super) type Packed = SmallVec<[u8; PACKED_INLINE]>;
 
-/// How many hexadecimal digits at its end make a text worth packing.
-const HEX_AT_LEAST: usize = 16;
+/// How long one may be that is not allocated.
+const PACKED_INLINE: usize = 64;
+
+/// So many hexadecimal digits are looked at together.
+const GROUP: usize = 8;
+
+/// How many of these groups at its end make a text worth packing.
+const GROUPS_AT_LEAST: usize = 2;
 
 /// A text in few bytes: a long run of hexadecimal digits at its end, as LINE's user ids and hashed
 /// event ids have, takes half. The first byte says how long the part before is, plus one; 0: the
 /// text is as it was.
 pub(super) fn pack(space: Option<&str>, text: &str) -> Packed {
     let bytes = text.as_bytes();
-    let digits = hex_at_the_end(bytes) / 2 * 2;
-    let before = bytes.len() - digits;
-    let mut packed = Packed::new();
-    match u8::try_from(before + 1) {
-        Ok(length) if digits >= HEX_AT_LEAST && space.is_none() => {
-            packed.push(length);
-            packed.extend_from_slice(&bytes[..before]);
-            packed.resize(1 + before + digits / 2, 0);
-            let digit = |byte: u8| (byte & 15) + 9 * (byte >> 6);
-            let pairs = bytes[before..].chunks_exact(2);
-            for (both, pair) in packed[1 + before..].iter_mut().zip(pairs) {
-                *both = digit(pair[0]) << 4 | digit(pair[1]);
-            }
-        }
-        _ => {
-            packed.push(0);
-            if let Some(space) = space {
-                packed.extend_from_slice(space.as_bytes());
-                packed.push(0);
-            }
-            packed.extend_from_slice(bytes);
-        }
+    let mut groups: SmallVec<[[u8; GROUP / 2]; 8]> = SmallVec::new();
+    if space.is_none() {
+        groups.extend(bytes.rchunks_exact(GROUP).map_while(decode));
+        groups.reverse();
     }
-    packed
+    let before = bytes.len() - groups.len() * GROUP;
+    match (u8::try_from(before + 1), space) {
+        (Ok(length), _) if groups.len() >= GROUPS_AT_LEAST => {
+            joined([&[length], &bytes[..before], groups.as_flattened()])
+        }
+        (_, Some(space)) => joined([&[0], space.as_bytes(), &[0], bytes]),
+        (_, None) => joined([&[0], bytes]),
+    }
 }
 
-/// How many bytes at the end are hexadecimal digits in lower case. Sixteen are looked at together.
-fn hex_at_the_end(bytes: &[u8]) -> usize {
-    let is_hex = |byte: u8| byte.is_ascii_digit() | matches!(byte, b'a'..=b'f');
-    let all = |chunk: &&[u8]| chunk.iter().fold(true, |all, byte| all & is_hex(*byte));
-    let digits = bytes.rchunks_exact(16).take_while(all).count() * 16;
-    let rest = &bytes[..bytes.len() - digits];
-    digits + rest.iter().rev().take_while(|byte| is_hex(**byte)).count()
+fn joined<const PARTS: usize>(parts: [&[u8]; PARTS]) -> Packed {
+    let mut whole = [0; PACKED_INLINE];
+    let mut end = 0;
+    for part in parts {
+        let Some(place) = whole.get_mut(end..end + part.len()) else {
+            return Packed::from_vec(parts.concat());
+        };
+        place.copy_from_slice(part);
+        end += part.len();
+    }
+    Packed::from_buf_and_len(whole, end)
+}
+
+/// What a group of hexadecimal digits in lower case stands for: each digit in a byte of one number.
+fn decode(group: &[u8]) -> Option<[u8; GROUP / 2]> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let all = u64::from_be_bytes(group.try_into().ok()?);
+    // The highest bit of each byte of these says whether it is at least so much.
+    let at_least = |least: u8| (all | HIGH) - u64::from(least) * EACH;
+    let digits = at_least(b'0') & !at_least(b'9' + 1);
+    let letters = at_least(b'a') & !at_least(b'f' + 1);
+    if (digits | letters) & !all & HIGH != HIGH {
+        return None;
+    }
+    let values = (all & (0x0F * EACH)) + 9 * (all >> 6 & EACH);
+    // Two and two, then four and four, then all eight come together.
+    let bytes = (values | values >> 4) & 0x00FF_00FF_00FF_00FF;
+    let pairs = (bytes | bytes >> 8) & 0x0000_FFFF_0000_FFFF;
+    let whole = u32::try_from((pairs | pairs >> 16) & 0xFFFF_FFFF).ok()?;
+    Some(whole.to_be_bytes())
 }
 
 pub(super) fn unpack(packed: &[u8]) -> String {
@@ -96,15 +115,25 @@ pub(super) fn unpack(packed: &[u8]) -> String {
         return String::from_utf8_lossy(rest).into_owned();
     }
     let (before, digits) = rest.split_at(usize::from(*first) - 1);
-    let mut text = Vec::with_capacity(before.len() + digits.len() * 2);
-    text.extend_from_slice(before);
-    text.extend(digits.iter().flat_map(|byte| [byte >> 4, byte & 15].map(digit)));
+    let mut text = vec![0; before.len() + digits.len() * 2];
+    text[..before.len()].copy_from_slice(before);
+    for (pair, byte) in text[before.len()..].chunks_exact_mut(2).zip(digits) {
+        pair.copy_from_slice(&DIGITS[usize::from(*byte)]);
+    }
     String::from_utf8(text).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into())
 }
 
-fn digit(value: u8) -> u8 {
-    value + if value < 10 { b'0' } else { b'a' - 10 }
-}
+/// Each byte in hexadecimal digits.
+const DIGITS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < all.len() {
+        all[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 #[cfg(test)]
 mod tests {
@@ -133,6 +162,19 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(text in "(\\PC{0,20})([0-9a-f]{0,70})") {
             prop_assert_eq!(unpack(&pack(None, &text)), text);
+        }
+
+        #[test]
+        fn only_hexadecimal_digits_in_lower_case_are_decoded(
+            group in proptest::collection::vec(
+                prop_oneof![4 => (0_u8..16).prop_map(|n| b"0123456789abcdef"[usize::from(n)]), 1 => any::<u8>()],
+                GROUP,
+            )
+        ) {
+            let text = std::str::from_utf8(&group).ok();
+            let plain = |text: &&str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            let number = text.filter(plain).and_then(|text| u32::from_str_radix(text, 16).ok());
+            prop_assert_eq!(decode(&group), number.map(u32::to_be_bytes));
         }
     }
 }

@@ -24,6 +24,13 @@ pub(super) fn resolve(
     if again && unsent.is_none() {
         return Vec::new();
     }
+    if unsent.is_none()
+        && let Some(customer) = old_news(state, rules, event)
+    {
+        let channel = event.channel.clone();
+        let customer = Some(customer);
+        return vec![Event::Channel { customer, channel, event: event.id.clone() }];
+    }
     let (known, unlisted) = known(state, rules, event);
     if let Some(message) = unsent.filter(|_| again) {
         // It is no news, but where it came in, its content stands again.
@@ -45,6 +52,29 @@ pub(super) fn resolve(
     }
     events.insert(place, Event::Channel { customer, channel, event: event.id.clone() });
     events
+}
+
+/// Whose an event is that says nothing but who sent it, by one identifier that somebody has and that
+/// is verified if it ever can be: most events. The whole table says the same.
+fn old_news(state: &State, rules: &Rules, event: &ChannelEvent) -> Option<CustomerId> {
+    let [sighting] = event.sightings.as_slice() else { return None };
+    let Sighting { identifier, verified } = sighting;
+    if !event.attributes.is_empty() || !event.consents.is_empty() || !ties(state, rules, identifier)
+    {
+        return None;
+    }
+    let node = state.graph.find(identifier)?;
+    if *verified && !state.graph.is_verified(node) {
+        return None;
+    }
+    let who = state.graph.owner(node);
+    state.graph.expect(who);
+    Some(state.graph.id(who))
+}
+
+/// Whether an identifier tells anybody from others.
+fn ties(state: &State, rules: &Rules, identifier: &Identifier) -> bool {
+    !rules.blocks(identifier) && !state.review.withdrawn(identifier)
 }
 
 /// The message that goes: the one that the event takes back, or its own, which was taken back before.
@@ -106,12 +136,11 @@ pub(super) type Kept<'a> = SmallVec<[Known<'a>; 4]>;
 /// Each identifier that ties somebody once, strongest first; verified if any sighting of it is.
 /// And how many there were beyond those that count.
 fn known<'a>(state: &State, rules: &Rules, event: &'a ChannelEvent) -> (Kept<'a>, usize) {
-    let ties = |sighting: &&Sighting| {
-        !rules.blocks(&sighting.identifier) && !state.review.withdrawn(&sighting.identifier)
-    };
     let mut all: SmallVec<[(&Identifier, bool, usize); 4]> = SmallVec::new();
-    for (place, sighting) in event.sightings.iter().enumerate().filter(|(_, s)| ties(s)) {
-        all.push((&sighting.identifier, !sighting.verified, place));
+    for (place, Sighting { identifier, verified }) in event.sightings.iter().enumerate() {
+        if ties(state, rules, identifier) {
+            all.push((identifier, !verified, place));
+        }
     }
     if all.len() > 1 {
         all.sort_unstable();

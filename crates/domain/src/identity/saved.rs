@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::BuildHasher as _;
 
 use imbl::{OrdMap, OrdSet};
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::graph::{Graph, Kept, NONE, Node, Who, hash, spread};
+use super::graph::{Graph, Kept, NONE, Node, Who};
 use super::index::Index;
 use super::likeness::Likeness;
 use super::pack::Packed;
@@ -179,10 +178,10 @@ impl Graph {
     pub(super) fn indexed(mut self) -> Self {
         let count = |len| u32::try_from(len).unwrap_or(NONE);
         let nodes = 0..count(self.nodes.len());
-        let hashes = nodes.map(|node| (spread(self.nodes.get(node).hash), node));
+        let hashes: Vec<_> = nodes.map(|node| self.hash_of(self.nodes.get(node))).collect();
         self.by_identifier = Index::build(&hashes);
         let customers = 0..count(self.customers.len());
-        let hashes = customers.map(|who| (self.seed.hash_one(self.id(who)), who));
+        let hashes: Vec<_> = customers.map(|who| self.hash_id(self.id(who))).collect();
         self.by_id = Index::build(&hashes);
         self
     }
@@ -193,7 +192,7 @@ impl Graph {
         SavedIdentifier {
             kind: self.kind(node),
             space: entry.space,
-            value: Packed::from_slice(self.texts.get(entry.text)),
+            value: Packed::from_slice(self.text(entry)),
             verified: self.is_verified(node),
             attached_at: entry.attached_at,
             facts: self.facts(node).cloned(),
@@ -208,8 +207,7 @@ impl Graph {
             return None;
         }
         let key = (kind as u8, space, value);
-        let hash = hash(&self.seed, &key);
-        let node = self.add(who, key, hash, attached_at);
+        let node = self.add(who, &key, attached_at);
         if verified {
             self.verify(node);
         }

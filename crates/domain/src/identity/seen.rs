@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::graph::short;
 use super::index::Index;
 use crate::{At, ChannelId};
 
@@ -63,6 +64,11 @@ impl Queue {
         &self.blocks[place / block][place % block]
     }
 
+    /// Whether an entry has this number that was not forgotten.
+    fn holds(&self, number: u32) -> bool {
+        (number.wrapping_sub(self.first) as usize) < self.len
+    }
+
     fn oldest(&self) -> Option<&Entry> {
         (self.len > 0).then(|| self.get(self.first))
     }
@@ -106,7 +112,7 @@ pub(super) fn key(channel: &ChannelId, id: &str) -> Key {
 impl Seen {
     /// Whether an event was taken within [`SEEN_FOR`] before `at`.
     pub(super) fn has(&self, key: &[u8], at: At) -> bool {
-        self.find(key).is_some_and(|entry| at.since(entry.at) <= SEEN_FOR)
+        self.entries.len > 0 && self.find(key).is_some_and(|entry| at.since(entry.at) <= SEEN_FOR)
     }
 
     fn find(&self, key: &[u8]) -> Option<&Entry> {
@@ -114,8 +120,13 @@ impl Seen {
     }
 
     fn number(&self, key: &[u8]) -> Option<u32> {
-        let is = |number: &u32| self.entries.get(*number).key.as_slice() == key;
-        self.index.find(self.seed.hash_one(key), is)
+        let is =
+            |number| self.entries.holds(number) && self.entries.get(number).key.as_slice() == key;
+        self.index.find(self.hash(key), is)
+    }
+
+    fn hash(&self, key: &[u8]) -> u32 {
+        short(self.seed.hash_one(key))
     }
 
     pub(super) fn take(&mut self, key: Key, at: At) {
@@ -123,10 +134,9 @@ impl Seen {
             && (at.since(oldest.at) > SEEN_FOR || self.entries.len >= SEEN_AT_MOST)
         {
             self.forgotten_early += u64::from(at.since(oldest.at) <= SEEN_FOR);
-            self.index.remove(self.seed.hash_one(oldest.key.as_slice()), self.entries.first);
             self.entries.forget_oldest();
         }
-        let hash = self.seed.hash_one(key.as_slice());
+        let hash = self.hash(&key);
         if let Some(known) = self.number(&key) {
             if at.since(self.entries.get(known).at) <= SEEN_FOR {
                 return;
@@ -136,8 +146,9 @@ impl Seen {
         }
         let Some(number) = self.entries.next() else { return };
         self.entries.push(Entry { at, key });
-        let Self { entries, index, seed, .. } = self;
-        index.insert(hash, number, |number| seed.hash_one(entries.get(*number).key.as_slice()));
+        let Self { entries, index, .. } = self;
+        // What was forgotten is not looked up once more: it leaves when its place is needed.
+        index.insert(hash, number, |number| !entries.holds(number));
     }
 
     /// How many were forgotten before their time, because there were too many.

@@ -140,7 +140,7 @@ pub(super) fn restate(state: &mut State, restated: &Restated) {
             known.or_else(|| Some((identifier, graph.find(identifier)?)))
         });
         if let [Some((_, one)), Some((_, other))] = ends {
-            graph.tie((one, other), tie.source.as_ref(), tie.verified, tie.at);
+            graph.tie(one, &[(other, tie.verified)], tie.source.as_ref(), tie.at);
         }
     }
     if let Some(founder) = restated.founder.as_ref().and_then(|founder| graph.find(founder)) {
@@ -177,6 +177,9 @@ struct Pieces<'a> {
     places: Vec<(Node, usize)>,
     /// What each of them is.
     identifiers: Vec<Identifier>,
+    /// Of each of them, which one it is in the order of identifiers; and which is at each of these.
+    ranks: Vec<usize>,
+    ranked: Vec<usize>,
 }
 
 impl<'a> Pieces<'a> {
@@ -283,7 +286,8 @@ impl<'a> Pieces<'a> {
             .iter()
             .filter_map(|node| graph.facts(*node))
             .for_each(|facts| refused.refuse_as(facts));
-        Self { graph, who, split, refused, all: pieces, places, identifiers }
+        let (ranks, ranked) = ranks(&identifiers);
+        Self { graph, who, split, refused, all: pieces, places, identifiers, ranks, ranked }
     }
 
     /// What an identifier of a piece is.
@@ -293,8 +297,12 @@ impl<'a> Pieces<'a> {
     }
 
     fn place(&self, node: Node) -> Option<usize> {
+        Some(self.rank_and_place(node)?.1)
+    }
+
+    fn rank_and_place(&self, node: Node) -> Option<(usize, usize)> {
         let place = self.places.binary_search_by_key(&node, |(node, _)| *node).ok()?;
-        Some(self.places[place].1)
+        Some((self.ranks[place], self.places[place].1))
     }
 
     /// When a piece was last seen: only of the one that keeps the id it is known.
@@ -339,21 +347,23 @@ impl<'a> Pieces<'a> {
                 .collect(),
         }];
         let cuts = self.cuts(apart);
-        let mut ties: Vec<Vec<Tie>> = self.all.iter().map(|_| Vec::new()).collect();
+        // Sorted by what they are: their numbers differ between two graphs that hold the same.
+        let mut ties: Vec<Vec<(usize, usize, u32)>> = vec![Vec::new(); self.all.len()];
         for (one, other, tie) in graph.tie_nodes(self.who) {
-            if let (Some(place), Some(also)) = (self.place(one), self.place(other))
+            if let (Some((one, place)), Some((other, also))) =
+                (self.rank_and_place(one), self.rank_and_place(other))
                 && place == also
             {
-                let ends = (self.identifier(one), self.identifier(other));
-                ties[place].push(graph.read_tie(ends, tie));
+                ties[place].push((one.min(other), one.max(other), tie));
             }
         }
-        for ((piece, mut ties), cuts) in self.all.iter().zip(ties).zip(cuts) {
-            // Their numbers differ between two graphs that hold the same.
+        let mut nodes: Vec<Vec<usize>> = vec![Vec::new(); self.all.len()];
+        for place in &self.ranked {
+            nodes[self.places[*place].1].push(*place);
+        }
+        let ranked = |rank: usize| self.identifiers[self.ranked[rank]].clone();
+        for (((piece, mut ties), nodes), cuts) in self.all.iter().zip(ties).zip(nodes).zip(cuts) {
             ties.sort_unstable();
-            let mut identifiers: Vec<_> =
-                piece.nodes.iter().map(|node| (self.identifier(*node), *node)).collect();
-            identifiers.sort_unstable();
             let mut parts = Parts::new(Restated {
                 customer: piece.id,
                 split: self.split,
@@ -366,14 +376,15 @@ impl<'a> Pieces<'a> {
                 ties: Vec::new(),
                 more: false,
             });
-            for (identifier, node) in identifiers {
-                let mut kept = graph.kept(identifier, node);
+            for place in nodes {
+                let node = self.places[place].0;
+                let mut kept = graph.kept(self.identifiers[place].clone(), node);
                 kept.facts.refuse_as(&self.refused);
                 kept.cuts.extend(&cuts);
                 parts.identifier(kept);
             }
-            for tie in ties {
-                parts.tie(tie);
+            for (one, other, tie) in ties {
+                parts.tie(graph.read_tie((ranked(one), ranked(other)), tie));
             }
             for (alias, founder) in &piece.aliases {
                 parts.alias(Alias {
@@ -463,6 +474,17 @@ impl<'a> Pieces<'a> {
             events.push(Event::Conflicted { id, conflict });
         }
     }
+}
+
+/// Of each of these, which one it is in their order; and which is at each of these.
+fn ranks(all: &[Identifier]) -> (Vec<usize>, Vec<usize>) {
+    let mut ranked: Vec<_> = (0..all.len()).collect();
+    ranked.sort_unstable_by_key(|place| &all[*place]);
+    let mut ranks = vec![0; all.len()];
+    for (rank, place) in ranked.iter().enumerate() {
+        ranks[*place] = rank;
+    }
+    (ranks, ranked)
 }
 
 /// A piece in parts that fit one message each.

@@ -25,19 +25,23 @@ pub struct Tie {
 }
 
 impl Graph {
-    /// Ties two identifiers, unless they are.
+    /// Ties identifiers to a first one, unless they are, each with whether it is verified.
     pub(super) fn tie(
         &mut self,
-        (one, other): (Node, Node),
+        first: Node,
+        others: &[(Node, bool)],
         source: Option<&Source>,
-        verified: bool,
         at: At,
     ) {
-        if one == other || self.are_tied(one, other) {
-            return;
+        let mut kept = None;
+        for &(other, verified) in others {
+            if first != other && !self.are_tied(first, other) {
+                let source = *kept.get_or_insert_with(|| {
+                    source.map_or((0, NONE), |source| self.keep_source(source))
+                });
+                self.add_tie((first, other), source, verified, at);
+            }
         }
-        let (channel, text) = source.map_or((0, NONE), |source| self.keep_source(source));
-        self.add_tie((one, other), (channel, text), verified, at);
     }
 
     fn add_tie(
