@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use cel::common::ast::{Expr, IdedExpr, LiteralValue};
 
 use super::Calendar;
-use super::condition::{Facts, VARIABLES, parameter, qualified};
+use super::condition::qualified;
+use super::facts::{Facts, VARIABLES, parameter};
 use crate::CalendarId;
 
 /// Something that is true or false.

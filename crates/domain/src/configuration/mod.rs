@@ -7,6 +7,7 @@ mod calendar;
 mod compiled;
 mod condition;
 mod directory;
+mod facts;
 mod handle;
 mod lint;
 mod lint_staff;
@@ -28,10 +29,10 @@ use crate::{
 
 pub use calendar::{Calendar, CalendarError, Day, Hours, SPAN_AT_MOST, Span, Unit, Zone};
 use condition::Evaluation;
-pub use condition::parameter;
-pub use condition::{Bought, Condition, ConditionError, Facts};
+pub use condition::{Condition, ConditionError};
 use directory::is_default;
 pub use directory::{Brand, Channel, ChannelKind, Entry, Mode, Priority, Queue, Sender, Store};
+pub use facts::{Bought, Facts, parameter};
 pub use handle::Handle;
 pub use lint::Problem;
 pub use policies::{Budget, NoQuietHours, Policies, QuietHours};
