@@ -2,7 +2,8 @@
 //!
 //! Each account has a lane of its own, which takes items from the broker only while it has room for
 //! them. So a slow account, or one that can send nothing, delays no other, and what it cannot take
-//! waits in the broker, where another sender may take it. What people wait for goes before marketing,
+//! waits in the broker, where another sender may take it. All lanes together take no more than a stop
+//! can wait for, but none is ever without an item for that. What people wait for goes before marketing,
 //! which has a lane of its own beside it: no answer stands behind ten thousand items of a campaign.
 //!
 //! | what LINE does | the lane |
@@ -14,6 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -130,8 +132,8 @@ pub(crate) async fn run(
     while !in_work.is_empty() || !(stopping || closed) {
         let at_once = pace.at_once(sender.limits.in_work_by_channel);
         let takes = !stopping && !closed && pace.rest.is_none() && pace.calls > 0;
-        let room = in_work.len() < at_once;
-        let room_for_marketing = in_work.len() < at_once - at_once / LEFT_BY_MARKETING;
+        let room = sender.has_room(in_work.len(), at_once);
+        let room_for_marketing = room && in_work.len() < at_once - at_once / LEFT_BY_MARKETING;
         let next = tokio::select! {
             biased;
             () = shutdown.cancelled(), if !stopping => {
@@ -161,7 +163,8 @@ pub(crate) async fn run(
             Some(item) if !in_hand.insert(item.item) => drop(item),
             Some(item) => {
                 pace.calls -= 1;
-                in_work.push(Box::pin(sender.work_off(item, Held::new())));
+                let counted = Arc::clone(&sender.in_work);
+                in_work.push(Box::pin(sender.work_off(item, Held::new(), counted)));
             }
             None => closed = true,
         }
@@ -171,7 +174,14 @@ pub(crate) async fn run(
 }
 
 impl Sender {
-    async fn work_off(&self, item: OutboxItem, held: Held) -> (ItemId, Health) {
+    /// Whether an account with so many items in work may take one more. Of all accounts together
+    /// there may be a few more than the limit: each looks before it waits for an item.
+    pub(crate) fn has_room(&self, in_work: usize, at_once: usize) -> bool {
+        let of_all = Arc::strong_count(&self.in_work) - 1;
+        in_work == 0 || (in_work < at_once && of_all < self.limits.in_work)
+    }
+
+    async fn work_off(&self, item: OutboxItem, held: Held, _in_work: Arc<()>) -> (ItemId, Health) {
         let mut work = Work {
             channel: item.channel.clone(),
             item: item.item,

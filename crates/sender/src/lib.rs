@@ -64,6 +64,10 @@ use crate::notification::Notification;
 pub struct Limits {
     /// Items of one channel in work at once.
     pub in_work_by_channel: usize,
+    /// Items in work at once, of all channels together; but each channel may always have one, and one
+    /// more may come of each. A stop waits for them: each still needs an answer of LINE and two of
+    /// notification, which has the more to do the more of them there are.
+    pub in_work: usize,
     /// Calls of one channel in a second. LINE takes 2,000 at each endpoint; several senders share
     /// that.
     pub calls_per_second: u32,
@@ -75,6 +79,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_work_by_channel: 32,
+            in_work: 512,
             calls_per_second: 1_800,
             call_within: Duration::from_secs(10),
         }
@@ -89,6 +94,8 @@ pub struct Sender {
     allowances: BTreeMap<ChannelId, Allowance>,
     now: Arc<dyn Fn() -> At + Send + Sync>,
     limits: Limits,
+    /// Held by each item in work, of all lanes.
+    in_work: Arc<()>,
     memory: Memory,
     attempts: Attempts,
     metrics: Metrics,
@@ -149,6 +156,7 @@ impl Sender {
             allowances,
             now,
             limits,
+            in_work: Arc::default(),
             memory,
             attempts,
             metrics,

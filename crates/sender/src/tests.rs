@@ -485,3 +485,17 @@ async fn what_waited_for_the_month_for_too_long_ends() {
         assert!(bench.paths().is_empty());
     }
 }
+
+#[tokio::test]
+async fn all_accounts_together_take_no_more_than_a_stop_can_wait_for() {
+    let mut bench = Bench::nowhere().await;
+    bench.sender.limits.in_work = 3;
+    let sender = &bench.sender;
+    let mut in_work = vec![Arc::clone(&sender.in_work); 2];
+    assert!(sender.has_room(2, 32));
+    in_work.push(Arc::clone(&sender.in_work));
+    // Who has none may always take one.
+    assert!(!sender.has_room(2, 32) && sender.has_room(0, 32));
+    in_work.pop();
+    assert!(sender.has_room(2, 32) && !sender.has_room(2, 2));
+}
