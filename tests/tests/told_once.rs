@@ -18,7 +18,9 @@ use mainstem_domain::ItemId;
 use mainstem_domain::notification::{Event as Decided, Outcome};
 use mainstem_line_sandbox::Ledger;
 use mainstem_notification::NotificationMachine;
-use mainstem_tests::deployment::{Deployment, Event, Service, configuration, counted, eventually};
+use mainstem_tests::deployment::{
+    Deployment, Event, PATIENCE, Service, configuration, counted, eventually, eventually_within,
+};
 use mainstem_tests::tools;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -228,7 +230,8 @@ async fn everybody_sees_each_message_at_most_once_whatever_line_does() {
     assert_eq!(asked.len(), messages, "each has an item of its own");
     stand.strike(seed, messages).await;
     stand.deployment.hand_out_again_soon().await;
-    let report = eventually("everything has ended", async || {
+    // Of so many messages one or the other fails six times, and then rests for more than a minute.
+    let report = eventually_within(PATIENCE * 4, "everything has ended", async || {
         let waiting = stand.deployment.subjects(OUTBOX, "outbox.>").await;
         let report = report(&stand.deployment.bus, Some(&stand.line)).await.ok()?;
         (waiting.is_empty() && report.requests.waiting == 0).then_some(report)
