@@ -170,7 +170,9 @@ pub(super) fn settle(
 ) -> Decided {
     let dispute =
         state.review.dispute(id).ok_or_else(|| Refusal::not_found("dispute", id.as_str()))?;
-    let first = dispute.claimants.first().copied().map(|first| state.current(first));
+    // The id under which the dispute stands, whoever that is now: what says that it is over goes
+    // where the dispute goes, and neither is found without the other.
+    let first = dispute.claimants.first().copied();
     let claimant = first.unwrap_or_else(|| CustomerId::derive("nobody"));
     let Some(customer) = customer else {
         let event = Event::DisputeSettled { id, claimant, customer: None };

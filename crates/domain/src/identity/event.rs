@@ -185,7 +185,7 @@ pub enum Event {
     DisputeSettled {
         /// The dispute.
         id: DisputeId,
-        /// The first of the claimants.
+        /// The first of the claimants, by the id under which the dispute stands.
         claimant: CustomerId,
         /// Whose it is now, as an [`Attached`](Self::Attached) of that customer says next.
         customer: Option<CustomerId>,

@@ -4,13 +4,14 @@
 //! And the state survives being saved.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use mainstem_domain::identifier::Identifier;
 use mainstem_domain::identity::{Event, Evidence, Identity, SEEN_FOR, State};
 use mainstem_domain::{At, ChannelId, CustomerId, Decider, UnsendId};
 use proptest::prelude::*;
 
-use crate::story::{Op, ops, under};
+use crate::story::{Does, IDENTIFIERS, Name, Op, Sight, Span, Told, Under, ops, under};
 use crate::world::{World, fold, tries};
 
 type Ledger = Vec<(Event, At)>;
@@ -269,5 +270,39 @@ proptest! {
             prop_assert_eq!(again.run(op).map(|one| one.1), world.run(op).map(|one| one.1));
             prop_assert!(again.state == world.state, "after {:?}", op);
         }
+    }
+}
+
+/// Two members share a phone number, one of them is absorbed, and the dispute is settled then. What
+/// says so must not go with whom it was absorbed by while the dispute stays.
+#[test]
+fn a_dispute_goes_with_what_settled_it() {
+    let name =
+        |identifier: &str| Name(IDENTIFIERS.iter().position(|one| *one == identifier).unwrap());
+    let tell = |event: u16, channel: u8, carries: &[&str]| {
+        let sight = |identifier: &&str| {
+            Sight(name(identifier.trim_start_matches('?')), !identifier.starts_with('?'))
+        };
+        let (carries, late) = (carries.iter().map(sight).collect(), Span(Duration::ZERO));
+        Op::Tell(Told { event, channel, late, carries, says: Vec::new(), does: Does::Nothing })
+    };
+    let split = |off: &str| Op::Split { off: vec![name(off)], validate_only: false };
+    let mut world = World::under(Under::Narrow);
+    for op in [
+        tell(1, 2, &["member:2", "phone:+88691234560"]),
+        tell(2, 2, &["member:3", "phone:+88691234560"]),
+        tell(3, 0, &["?cookie:2"]),
+        tell(4, 1, &["member:2", "cookie:2"]),
+        Op::Settle { dispute: 0, to: None },
+        split("cookie:2"),
+        Op::Moved,
+        Op::Erase { of: name("cookie:2"), force: false, case_open: false },
+    ] {
+        world.run(&op);
+    }
+    assert_eq!(world.state.disputes_after(None).count(), 0);
+    for deleting in [Deleting::Moved, Deleting::MovedOfAll, Deleting::Foreign] {
+        let left = delete(&world.ledger, deleting);
+        assert_eq!(fold(&left).disputes_after(None).count(), 0, "{deleting:?}");
     }
 }
