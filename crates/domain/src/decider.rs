@@ -29,6 +29,10 @@ pub trait Decider: Send + Sync + 'static {
         at: At,
     ) -> Decision<Self::Event, Self::Answer>;
 
+    /// Reads what deciding these inputs will read, and decides nothing: so a state that is larger
+    /// than the processor's caches waits for memory once for all of them, rather than for each.
+    fn approach<'a>(_state: &Self::State, _inputs: impl Iterator<Item = &'a Self::Input>) {}
+
     /// Takes one event into the state.
     fn evolve(state: &mut Self::State, event: &Self::Event, at: At);
 

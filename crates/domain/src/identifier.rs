@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::AttributeName;
 
@@ -20,6 +21,7 @@ const AT_MOST: usize = 256;
 /// `external:<system>:<id>`).
 ///
 /// A LINE user id means something only inside its provider, so the provider is part of it.
+/// Cloning copies no text: an event that makes somebody known carries each of them on.
 ///
 /// [`FromStr`] reads what ledgers hold: it is strict about the form and never depends on which
 /// numbers a country gives out today. What sources write goes through [`normalise`] first.
@@ -29,25 +31,25 @@ pub enum Identifier {
     /// A LINE user id inside a provider; both opaque.
     Line {
         /// The provider.
-        provider: String,
+        provider: SmolStr,
         /// The user id.
-        user: String,
+        user: SmolStr,
     },
     /// A phone number in E.164: `+` and 8 to 15 digits.
-    Phone(String),
+    Phone(SmolStr),
     /// An e-mail address: one `@` with something on both sides. What [`normalise`] gave has a local
     /// part in lower case and a domain in ASCII; older ledgers hold others.
-    Email(String),
+    Email(SmolStr),
     /// A membership number.
-    Member(String),
+    Member(SmolStr),
     /// A browser cookie.
-    Cookie(String),
+    Cookie(SmolStr),
     /// An id in another system.
     External {
         /// The system.
-        system: String,
+        system: SmolStr,
         /// The id there.
-        id: String,
+        id: SmolStr,
     },
 }
 
@@ -145,7 +147,7 @@ impl Identifier {
     }
 
     /// An identifier from what was one: `space` counts only for kinds that have one.
-    pub(crate) fn from_parts(kind: Kind, space: String, value: String) -> Self {
+    pub(crate) fn from_parts(kind: Kind, space: SmolStr, value: SmolStr) -> Self {
         match kind {
             Kind::Line => Self::Line { provider: space, user: value },
             Kind::Phone => Self::Phone(value),
@@ -300,7 +302,7 @@ impl FromStr for Identifier {
             } else if value.chars().any(char::is_control) || value.trim() != value {
                 Err(IdentifierError::Characters)
             } else {
-                Ok(value.to_owned())
+                Ok(SmolStr::new(value))
             }
         };
         let pair = |value: &str| {
@@ -319,13 +321,13 @@ impl FromStr for Identifier {
     }
 }
 
-fn phone(value: String) -> Result<String, IdentifierError> {
+fn phone(value: SmolStr) -> Result<SmolStr, IdentifierError> {
     let digits = value.strip_prefix('+').ok_or(IdentifierError::Phone)?;
     let fits = (8..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     if fits { Ok(value) } else { Err(IdentifierError::Phone) }
 }
 
-fn email(value: String) -> Result<String, IdentifierError> {
+fn email(value: SmolStr) -> Result<SmolStr, IdentifierError> {
     match value.split_once('@') {
         Some((local, domain))
             if !local.is_empty() && !domain.is_empty() && !domain.contains('@') =>
@@ -434,7 +436,7 @@ mod tests {
         let city = Owned::try_from("attribute:city".to_owned()).unwrap();
         assert!(city.covers_attribute(&"city".parse().unwrap()));
         assert!(!city.covers_attribute(&"language".parse().unwrap()));
-        assert!(!city.covers(&Identifier::Member("city".to_owned())));
+        assert!(!city.covers(&Identifier::Member("city".into())));
         assert!(!Owned::Phone.covers_attribute(&"phone".parse().unwrap()));
     }
 

@@ -323,9 +323,14 @@ derived!(
 /// characters without blanks, so that it fits a header.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct EventId(String);
+pub struct EventId(SmolStr);
 
 impl EventId {
+    /// One that was an id before, so that nothing is looked at again.
+    pub(crate) fn known(text: SmolStr) -> Self {
+        Self(text)
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -337,13 +342,20 @@ impl FromStr for EventId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(IdError {
                 kind: "event id",
                 rule: "must be 1 to 128 printable ASCII characters without blanks",
             })
         }
+    }
+}
+
+impl ChannelId {
+    /// One that was an id before, so that nothing is looked at again.
+    pub(crate) fn known(text: &str) -> Self {
+        Self(text.into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use smol_str::SmolStr;
 
 use crate::configuration::Mode;
 use crate::identifier::Identifier;
@@ -280,7 +281,7 @@ pub struct Address {
     /// The channel.
     pub channel: ChannelId,
     /// The user id that the channel's vendor gave.
-    pub user: String,
+    pub user: SmolStr,
 }
 
 /// The right to answer one delivery of an event, once, for about a minute.

@@ -521,7 +521,7 @@ fn kept_to(kept: &Kept) -> wire::RestatedIdentifier {
         attribute_times: attributes.iter().map(|fact| timestamp(fact.told_at)).collect(),
         consents: consents.iter().map(|told| consent_to(&told.consent)).collect(),
         consent_times: consents.iter().map(|told| timestamp(told.told_at)).collect(),
-        cuts: kept.cuts.clone(),
+        cuts: kept.cuts.to_vec(),
     }
 }
 
@@ -550,7 +550,7 @@ fn kept_from(field: &str, kept: &wire::RestatedIdentifier) -> Result<Kept, Field
             attributes: facts.map(|(attribute, told_at)| Fact { attribute, told_at }).collect(),
             consents: told.map(|(consent, told_at)| Told { consent, told_at }).collect(),
         },
-        cuts: kept.cuts.clone(),
+        cuts: kept.cuts.as_slice().into(),
     })
 }
 

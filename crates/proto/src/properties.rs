@@ -152,7 +152,7 @@ prop_compose! {
 }
 prop_compose! {
     fn address()(channel in channel_id(), user in any_text()) -> Address {
-        Address { channel, user }
+        Address { channel, user: user.into() }
     }
 }
 
@@ -235,7 +235,7 @@ prop_compose! {
                 .collect(),
             consents: consents.map(|(consent, told_at)| id::Told { consent, told_at }).collect(),
         };
-        id::Kept { identifier, verified, attached_at, facts, cuts }
+        id::Kept { identifier, verified, attached_at, facts, cuts: cuts.into() }
     }
 }
 

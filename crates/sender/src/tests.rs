@@ -186,7 +186,7 @@ fn item(way: Way) -> Item {
         customer: CustomerId::derive("1"),
         carrier: None,
         class: Class::Service,
-        address: Address { channel, user: "U1".to_owned() },
+        address: Address { channel, user: "U1".into() },
         way,
         messages: vec![Message::text("維修完成")],
         asked_at: NOW,

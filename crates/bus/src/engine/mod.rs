@@ -519,5 +519,9 @@ impl<M: Machine> std::fmt::Debug for Engine<M> {
     }
 }
 
-/// Which input a message would be; see [`Engine::offer`].
-pub(crate) type Read<M> = Result<Option<InputOf<M>>, Unreadable>;
+/// How many messages of one upstream a writer reads before it offers them one by one, if so many
+/// have come; see [`Engine::approach`].
+pub const LOOK_AHEAD: usize = 32;
+
+/// What a message says to the decider; see [`Engine::read`].
+pub type Read<M> = Result<Option<InputOf<M>>, Unreadable>;

@@ -95,8 +95,35 @@ impl<M: Machine> Engine<M> {
         }
     }
 
+    /// What a message of an upstream says to the decider: nothing, when an engine wrote it for itself.
+    pub fn read(upstream: &str, message: &Stored) -> Read<M> {
+        let record = &message.record;
+        // A moved copy is history: its original was read, or was deleted before anybody could.
+        if record.kind().starts_with(kind::OWN) || record.is_moved() {
+            return Ok(None);
+        }
+        M::input(upstream, message)
+    }
+
+    /// Messages that are offered next: see [`Decider::approach`].
+    pub fn approach<'a>(&self, messages: impl Iterator<Item = &'a Read<M>>) {
+        let inputs = messages.filter_map(|read| read.as_ref().ok()?.as_ref());
+        M::Decider::approach(&self.memory.state, inputs);
+    }
+
     /// Takes the next message of an upstream. Only when [`ready`](Self::ready).
     pub fn offer(&mut self, upstream: &str, message: &Stored, now: At) -> Offered {
+        self.offer_read(upstream, message, &Self::read(upstream, message), now)
+    }
+
+    /// The same of one that was [read](Self::read) before.
+    pub fn offer_read(
+        &mut self,
+        upstream: &str,
+        message: &Stored,
+        read: &Read<M>,
+        now: At,
+    ) -> Offered {
         let Some(upstream) = M::UPSTREAMS.iter().find(|known| known.stream == upstream) else {
             return Offered::Void;
         };
@@ -112,17 +139,11 @@ impl<M: Machine> Engine<M> {
         {
             return Offered::Held { stream, sequence };
         }
-        // A moved copy is history: its original was read, or was deleted before anybody could.
-        let read: Read<M> = if record.kind().starts_with(kind::OWN) || record.is_moved() {
-            Ok(None)
-        } else {
-            M::input(upstream.stream, message)
-        };
         let input = match read {
-            Ok(input) => input,
-            Err(unreadable) => return Offered::Unreadable(unreadable),
+            Ok(input) => input.as_ref(),
+            Err(unreadable) => return Offered::Unreadable(unreadable.clone()),
         };
-        let decision = input.map_or_else(Decision::silent, |input| self.decide(&input, now));
+        let decision = input.map_or_else(Decision::silent, |input| self.decide(input, now));
         if decision.events.is_empty() {
             self.silent(upstream.stream, position, now);
             return Offered::Taken;

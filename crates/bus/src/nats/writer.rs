@@ -1,5 +1,6 @@
 //! The writer's loop: whatever can go on without waiting goes on; then it waits for anything.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Ask, Command, Engine, Offered, Snapshot};
+use crate::engine::{Ask, Command, Engine, LOOK_AHEAD, Offered, Read, Snapshot};
 use crate::machine::{Call, InputOf, Machine, StateOf, looked};
 use crate::nats::append::Appender;
 use crate::nats::custodian::{Custodian, Errand};
@@ -36,12 +37,33 @@ const BURY_AGAIN: Duration = Duration::from_secs(2);
 /// Rounds of the loop before it looks at what else has happened: a signal, the lease, the clock.
 const ROUNDS: usize = 256;
 
-struct Feed {
+struct Feed<M: Machine> {
     stream: &'static str,
     messages: mpsc::Receiver<Result<Stored, ReadError>>,
-    held: Option<Stored>,
-    /// The held message is not offered again before this, by the monotonic clock.
+    /// The next messages; the first one may be held.
+    near: VecDeque<(Stored, Read<M>)>,
+    /// The first one is not offered again before this, by the monotonic clock.
     rests_until: Option<Duration>,
+}
+
+impl<M: Machine> Feed<M> {
+    /// Takes what has come, if nothing is near any more.
+    fn fill(&mut self, engine: &Engine<M>) -> Result<(), ReadError> {
+        if !self.near.is_empty() {
+            return Ok(());
+        }
+        while self.near.len() < LOOK_AHEAD
+            && let Ok(message) = self.messages.try_recv()
+        {
+            let message = message?;
+            let read = Engine::<M>::read(self.stream, &message);
+            self.near.push_back((message, read));
+        }
+        if self.near.len() > 1 {
+            engine.approach(self.near.iter().map(|(_, read)| read));
+        }
+        Ok(())
+    }
 }
 
 /// Writes until the lease is lost or `stop`.
@@ -93,12 +115,12 @@ pub(crate) async fn write<M: Machine>(
     ended
 }
 
-async fn feed(
+async fn feed<M: Machine>(
     bus: &Bus,
     stream: &'static str,
     position: Position,
     readers: &mut JoinSet<()>,
-) -> Result<Feed, Trouble> {
+) -> Result<Feed<M>, Trouble> {
     let mut log = Log::open(bus, stream, position).await?;
     let (sender, messages) = mpsc::channel(READ_AHEAD);
     readers.spawn(async move {
@@ -113,7 +135,7 @@ async fn feed(
             }
         }
     });
-    Ok(Feed { stream, messages, held: None, rests_until: None })
+    Ok(Feed { stream, messages, near: VecDeque::new(), rests_until: None })
 }
 
 struct Writer<'a, M: Machine> {
@@ -121,7 +143,7 @@ struct Writer<'a, M: Machine> {
     keeper: &'a Keeper,
     engine: Engine<M>,
     appender: Appender,
-    feeds: Vec<Feed>,
+    feeds: Vec<Feed<M>>,
     replies: Replies,
     snapshots: JoinSet<()>,
     /// Reads that may take long, on a copy of the state.
@@ -202,7 +224,8 @@ impl<M: Machine> Writer<'_, M> {
                 Woken::Listed(submission, ask) => self.command(submission, ask),
                 Woken::Message(feed, message) => {
                     let message = message?;
-                    self.offer(feed, message).await?;
+                    let read = Engine::<M>::read(self.feeds[feed].stream, &message);
+                    self.offer(feed, message, read).await?;
                 }
                 Woken::Tick => self.tick().await?,
                 Woken::LeaseLost => {
@@ -298,14 +321,9 @@ impl<M: Machine> Writer<'_, M> {
                 continue;
             }
             feed.rests_until = None;
-            let message = match feed.held.take() {
-                Some(held) => held,
-                None => match feed.messages.try_recv() {
-                    Ok(message) => message?,
-                    Err(_) => continue,
-                },
-            };
-            if self.offer(index, message).await? {
+            feed.fill(&self.engine)?;
+            let Some((message, read)) = feed.near.pop_front() else { continue };
+            if self.offer(index, message, read).await? {
                 return Ok(true);
             }
         }
@@ -313,15 +331,20 @@ impl<M: Machine> Writer<'_, M> {
     }
 
     /// Says whether the message was taken; it is held if not.
-    async fn offer(&mut self, index: usize, message: Stored) -> Result<bool, Trouble> {
+    async fn offer(
+        &mut self,
+        index: usize,
+        message: Stored,
+        read: Read<M>,
+    ) -> Result<bool, Trouble> {
         let surroundings = &self.host.instance.surroundings;
         let stream = self.feeds[index].stream;
         let (start, now) = (surroundings.span_start(), surroundings.now());
-        match self.engine.offer(stream, &message, now) {
+        match self.engine.offer_read(stream, &message, &read, now) {
             Offered::Taken => self.export_span(start),
             Offered::Void => self.host.void(stream, message.sequence),
             Offered::Held { .. } => {
-                self.feeds[index].held = Some(message);
+                self.feeds[index].near.push_front((message, read));
                 return Ok(false);
             }
             Offered::Unreadable(why) => {
@@ -336,7 +359,7 @@ impl<M: Machine> Writer<'_, M> {
                     );
                     let surroundings = &self.host.instance.surroundings;
                     self.feeds[index].rests_until = Some(surroundings.monotonic() + BURY_AGAIN);
-                    self.feeds[index].held = Some(message);
+                    self.feeds[index].near.push_front((message, read));
                     return Ok(false);
                 }
                 tracing::warn!(service = M::SERVICE, origin, %why, "a dead letter");
@@ -546,11 +569,11 @@ fn ask<M: Machine>(
     })
 }
 
-/// The next message of any upstream whose next message is not held.
-async fn next_message(feeds: &mut [Feed]) -> (usize, Result<Stored, ReadError>) {
+/// The next message of any upstream of which none is near.
+async fn next_message<M: Machine>(feeds: &mut [Feed<M>]) -> (usize, Result<Stored, ReadError>) {
     poll_fn(|context| {
         for (index, feed) in feeds.iter_mut().enumerate() {
-            if feed.held.is_none()
+            if feed.near.is_empty()
                 && let Poll::Ready(Some(message)) = feed.messages.poll_recv(context)
             {
                 return Poll::Ready((index, message));

@@ -5,7 +5,6 @@ use imbl::OrdMap;
 use smallvec::SmallVec;
 
 use super::graph::{Node, Who};
-use super::seen::key;
 use super::{
     Dispute, Erasure, Event, Evidence, Fact, Facts, Hub, SERVICE, Splitting, State, Suggestion,
     Told, Unsend, split,
@@ -154,7 +153,7 @@ impl State {
                 }
             }
             Event::Unsent { id, customers, channel, message } => {
-                state.taken_back.take(key(channel, message), at);
+                state.taken_back.take(channel, message, at);
                 let (customers, channel) = (customers.clone(), channel.clone());
                 let unsend = Unsend { customers, channel, message: message.clone() };
                 state.unsends.insert(*id, unsend);
@@ -163,7 +162,7 @@ impl State {
                 state.unsends.remove(unsend);
             }
             Event::Channel { customer, channel, event } => {
-                state.seen.take(key(channel, event.as_str()), at);
+                state.seen.take(channel, event.as_str(), at);
                 if let Some(who) = customer.and_then(|customer| state.graph.who(customer)) {
                     let who = state.graph.current(who);
                     state.graph.see(who, at);
@@ -173,16 +172,10 @@ impl State {
     }
 
     fn attach(&mut self, who: Who, sightings: &[Sighting], at: At) -> Vec<Node> {
-        sightings
-            .iter()
-            .map(|Sighting { identifier, verified }| {
-                let node = self.graph.attach(who, identifier, at);
-                if *verified {
-                    self.graph.verify(node);
-                }
-                node
-            })
-            .collect()
+        let attach = |Sighting { identifier, verified }: &Sighting| {
+            self.graph.attach(who, identifier, *verified, at)
+        };
+        sightings.iter().map(attach).collect()
     }
 
     /// Ties all of these to the first of them.

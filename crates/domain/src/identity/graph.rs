@@ -6,16 +6,19 @@
 //! identifier are linked through the ties. Numbers are used again and differ between two graphs
 //! that hold the same: nothing outside may depend on them.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use foldhash::fast::RandomState;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::Facts;
 use super::index::Index;
-use super::pack::{Names, Packed, pack, unpack};
+use super::pack::{Names, PLAIN, pack, unpack};
 use super::pages::{Pages, Texts};
 use crate::identifier::{Identifier, Kind};
 use crate::{At, CustomerId};
@@ -41,16 +44,17 @@ pub(super) struct NodeEntry {
     pub(super) space: u16,
     kind: u8,
     flags: u8,
-    /// How long the packed value is that stands in `text`; [`ELSEWHERE`].
+    /// How long the value is that stands in `text`; [`ELSEWHERE`].
     length: u8,
     text: [u8; TEXT_AT_MOST],
 }
 
-/// How long a packed value may be that stands with its identifier, on one line of memory. That is
-/// most: a search waits for none other.
+/// How long a value may be that stands with its identifier, on one line of memory, with the byte
+/// before it. That is most, none of which are packed: a search waits for none other. Those that are
+/// longer are packed first, and most that then fit are digests.
 const TEXT_AT_MOST: usize = 39;
 
-/// The packed value is too long; `text` begins with its place among the texts.
+/// The value is too long; `text` begins with its place among the texts.
 const ELSEWHERE: u8 = u8::MAX;
 
 /// A source that owns it has said it.
@@ -112,7 +116,7 @@ pub(super) struct Graph {
     facts: OrdMap<Node, Facts>,
     /// Of each identifier, the cuts that it lies at. A cut has two sides, told apart by the lowest
     /// bit: two customers with identifiers on both sides of one cut must not be tied.
-    cuts: OrdMap<Node, Vec<u64>>,
+    cuts: OrdMap<Node, Cuts>,
     expected: Expected,
 }
 
@@ -155,17 +159,67 @@ pub struct Kept {
     /// What was told of the person by events that this identifier led.
     pub facts: Facts,
     /// The cuts that it lies at: numbers that a split gave, whose lowest bit tells the side.
-    pub cuts: Vec<u64>,
+    pub cuts: Cuts,
 }
 
-/// Where an identifier is kept: its kind, its provider or system, and its packed value.
-pub(super) type Key = (u8, u16, Packed);
+/// Cuts that an identifier lies at: of most splits there is one.
+pub type Cuts = SmallVec<[u64; 2]>;
 
-fn hash(seed: &RandomState, (kind, space, packed): (u8, u16, &[u8])) -> u32 {
-    let mut hasher = seed.build_hasher();
-    hasher.write_u32(u32::from(kind) << 16 | u32::from(space));
-    hasher.write(packed);
-    short(hasher.finish())
+/// Where an identifier is kept: its kind, its provider or system, and its value as it is kept, the
+/// first byte of which stands apart, so that most values need not be copied to be looked for.
+pub(super) struct Key<'a> {
+    kind: u8,
+    space: u16,
+    first: u8,
+    rest: Cow<'a, [u8]>,
+}
+
+impl<'a> Key<'a> {
+    fn new(identifier: &'a Identifier, space: Option<(&str, Option<u16>)>) -> Self {
+        let (kind, value) = (identifier.kind() as u8, identifier.value());
+        let (number, name) = match space {
+            None => (0, None),
+            Some((_, Some(number))) => (number, None),
+            Some((name, None)) => (0, Some(name)),
+        };
+        if name.is_none() && value.len() < TEXT_AT_MOST {
+            let rest = Cow::Borrowed(value.as_bytes());
+            return Self { kind, space: number, first: PLAIN, rest };
+        }
+        let kept = pack(name, value);
+        let (first, rest) = parts(&kept);
+        Self { kind, space: number, first, rest: Cow::Owned(rest.to_vec()) }
+    }
+
+    /// One of what stands with an identifier.
+    pub(super) fn of_text(kind: u8, space: u16, text: &'a [u8]) -> Self {
+        let (first, rest) = parts(text);
+        Self { kind, space, first, rest: Cow::Borrowed(rest) }
+    }
+
+    fn is(&self, entry: &NodeEntry, texts: &Texts) -> bool {
+        (entry.space, entry.kind) == (self.space, self.kind)
+            && parts(text(entry, texts)) == (self.first, &self.rest)
+    }
+
+    fn hash(&self, seed: &RandomState) -> u32 {
+        let mut hasher = seed.build_hasher();
+        let [low, high] = self.space.to_le_bytes();
+        hasher.write_u32(u32::from_le_bytes([self.kind, self.first, low, high]));
+        hasher.write(&self.rest);
+        short(hasher.finish())
+    }
+}
+
+fn text<'a>(entry: &'a NodeEntry, texts: &'a Texts) -> &'a [u8] {
+    match entry.length {
+        ELSEWHERE => texts.get(place(entry)),
+        length => &entry.text[..usize::from(length)],
+    }
+}
+
+fn parts(text: &[u8]) -> (u8, &[u8]) {
+    text.split_first().map_or((PLAIN, text), |(first, rest)| (*first, rest))
 }
 
 /// As many bits of a hash as an [`Index`] keeps.
@@ -189,33 +243,34 @@ impl Graph {
     }
 
     pub(super) fn find(&self, identifier: &Identifier) -> Option<Node> {
+        let key = self.key(identifier);
+        let is = |node| key.is(self.nodes.get(node), &self.texts);
+        self.by_identifier.find(key.hash(&self.seed), is)
+    }
+
+    fn key<'a>(&self, identifier: &'a Identifier) -> Key<'a> {
         let space = identifier.space().map(|name| (name, self.spaces.get(name)));
-        let key = key(identifier, space);
-        self.find_key(&key, self.hash_key(&key))
+        Key::new(identifier, space)
     }
 
-    fn hash_key(&self, (kind, space, packed): &Key) -> u32 {
-        hash(&self.seed, (*kind, *space, packed))
+    /// By what an identifier is found.
+    pub(super) fn hash(&self, identifier: &Identifier) -> u32 {
+        self.key(identifier).hash(&self.seed)
     }
 
-    fn find_key(&self, (kind, space, packed): &Key, hash: u32) -> Option<Node> {
-        self.by_identifier.find(hash, |node| {
-            let entry = self.nodes.get(node);
-            (entry.space, entry.kind) == (*space, *kind) && self.text(entry) == packed.as_slice()
-        })
+    /// Any identifier with this hash.
+    pub(super) fn any_with(&self, hash: u32) -> Option<Node> {
+        self.by_identifier.find(hash, |_| true)
     }
 
-    /// The packed value of an identifier.
+    /// The value of an identifier as it is kept.
     pub(super) fn text<'a>(&'a self, entry: &'a NodeEntry) -> &'a [u8] {
-        match entry.length {
-            ELSEWHERE => self.texts.get(place(entry)),
-            length => &entry.text[..usize::from(length)],
-        }
+        text(entry, &self.texts)
     }
 
     /// The hash of an identifier, as of all that it is.
     pub(super) fn hash_of(&self, entry: &NodeEntry) -> u32 {
-        hash(&self.seed, (entry.kind, entry.space, self.text(entry)))
+        Key::of_text(entry.kind, entry.space, self.text(entry)).hash(&self.seed)
     }
 
     pub(super) fn identifier(&self, node: Node) -> Identifier {
@@ -224,14 +279,12 @@ impl Graph {
         let value = unpack(self.text(entry));
         let spaced = matches!(kind, Kind::Line | Kind::External);
         match (spaced, entry.space) {
-            (false, _) => Identifier::from_parts(kind, String::new(), value),
+            (false, _) => Identifier::from_parts(kind, SmolStr::default(), value),
             (true, 0) => {
                 let (space, value) = value.split_once('\0').unwrap_or(("", &value));
-                Identifier::from_parts(kind, space.to_owned(), value.to_owned())
+                Identifier::from_parts(kind, space.into(), value.into())
             }
-            (true, space) => {
-                Identifier::from_parts(kind, self.spaces.name(space).to_owned(), value)
-            }
+            (true, space) => Identifier::from_parts(kind, self.spaces.name(space).into(), value),
         }
     }
 
@@ -354,7 +407,7 @@ impl Graph {
             aliases: NONE,
             next_alias: NONE,
         });
-        self.by_id.insert(self.hash_id(id), who, |_| false);
+        self.by_id.insert(self.hash_id(id), who, |_| false, |_| false);
         self.living += 1;
         self.expect(who);
         who
@@ -362,64 +415,79 @@ impl Graph {
 
     /// A customer is known by one identifier more. Only a log that lacks what was deleted after a
     /// split says it of one that somebody else has, who loses it.
-    pub(super) fn attach(&mut self, who: Who, identifier: &Identifier, at: At) -> Node {
+    pub(super) fn attach(
+        &mut self,
+        who: Who,
+        identifier: &Identifier,
+        verified: bool,
+        at: At,
+    ) -> Node {
         let space = identifier.space().map(|name| {
             let number = self.spaces.number(name);
             (name, Some(number).filter(|number| *number != 0))
         });
-        let key = key(identifier, space);
-        let hash = self.hash_key(&key);
-        if let Some(node) = self.find_key(&key, hash) {
-            self.detach(node);
+        let key = Key::new(identifier, space);
+        let hash = key.hash(&self.seed);
+        let next = self.next_node();
+        let Self { by_identifier, nodes, texts, .. } = self;
+        let is = |node| key.is(nodes.get(node), texts);
+        if let Some(known) = by_identifier.insert(hash, next, is, |_| false) {
+            self.detach(known);
+            let next = self.next_node();
+            self.by_identifier.insert(hash, next, |_| false, |_| false);
         }
-        let node = self.add(who, &key, at);
-        self.by_identifier.insert(hash, node, |_| false);
-        node
+        self.add(who, &key, verified, at)
+    }
+
+    /// The number that [`add`](Self::add) gives next.
+    fn next_node(&self) -> Node {
+        self.free_node.unwrap_or_else(|| self.nodes.next())
     }
 
     /// The same of one that nobody has, and that is not found before it stands in the index.
-    pub(super) fn add(&mut self, who: Who, (kind, space, packed): &Key, at: At) -> Node {
+    pub(super) fn add(&mut self, who: Who, key: &Key<'_>, verified: bool, at: At) -> Node {
+        let node = self.next_node();
         let mut entry = NodeEntry {
             attached_at: at,
-            customer: NONE,
-            next: NONE,
+            customer: who,
+            next: self.link(who, node),
             ties: NONE,
-            space: *space,
-            kind: *kind,
-            flags: 0,
+            space: key.space,
+            kind: key.kind,
+            flags: if verified { VERIFIED } else { 0 },
             length: ELSEWHERE,
             text: [0; TEXT_AT_MOST],
         };
-        if let Some(text) = entry.text.get_mut(..packed.len()) {
-            text.copy_from_slice(packed);
-            entry.length = u8::try_from(packed.len()).unwrap_or(ELSEWHERE);
+        let length = 1 + key.rest.len();
+        if let Some(text) = entry.text.get_mut(1..length) {
+            text.copy_from_slice(&key.rest);
+            entry.text[0] = key.first;
+            entry.length = u8::try_from(length).unwrap_or(ELSEWHERE);
         } else {
-            entry.text[..4].copy_from_slice(&self.texts.push(packed).to_le_bytes());
+            let text = self.texts.push(&[&[key.first], &key.rest[..]].concat());
+            entry.text[..4].copy_from_slice(&text.to_le_bytes());
         }
-        let node = match self.free_node {
-            Some(node) => {
-                self.free_node = some(self.nodes.get(node).next);
-                *self.nodes.get_mut(node) = entry;
-                node
+        match self.free_node {
+            Some(free) => {
+                self.free_node = some(self.nodes.get(free).next);
+                *self.nodes.get_mut(free) = entry;
             }
-            None => self.nodes.push(entry),
-        };
-        self.link(who, node);
+            None => {
+                self.nodes.push(entry);
+            }
+        }
         self.identifiers += 1;
         node
     }
 
-    fn link(&mut self, who: Who, node: Node) {
+    /// Puts an identifier into the ring of a customer, and says which one comes after it.
+    fn link(&mut self, who: Who, node: Node) -> Node {
         let head = self.customers.get(who).head;
-        let next = if head == NONE {
+        if head == NONE {
             self.customers.get_mut(who).head = node;
-            node
-        } else {
-            std::mem::replace(&mut self.nodes.get_mut(head).next, node)
-        };
-        let entry = self.nodes.get_mut(node);
-        entry.customer = who;
-        entry.next = next;
+            return node;
+        }
+        std::mem::replace(&mut self.nodes.get_mut(head).next, node)
     }
 
     /// Takes an identifier away from whoever has it, with every tie of it and what was told of the
@@ -476,8 +544,12 @@ impl Graph {
         if entry.length == ELSEWHERE {
             self.texts.wipe(place(&entry));
         }
-        self.facts.remove(&node);
-        self.cuts.remove(&node);
+        if entry.flags & FACTS != 0 {
+            self.facts.remove(&node);
+        }
+        if entry.flags & CUT != 0 {
+            self.cuts.remove(&node);
+        }
         // What was erased is not found in memory either.
         let entry = self.nodes.get_mut(node);
         (entry.length, entry.text) = (0, [0; TEXT_AT_MOST]);
@@ -570,13 +642,15 @@ impl Graph {
 
     pub(super) fn cuts(&self, node: Node) -> &[u64] {
         let known = self.nodes.get(node).flags & CUT != 0;
-        known.then(|| self.cuts.get(&node)).flatten().map(Vec::as_slice).unwrap_or_default()
+        known.then(|| self.cuts.get(&node)).flatten().map(Cuts::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn cut(&mut self, node: Node, cuts: Vec<u64>) {
+    pub(super) fn cut(&mut self, node: Node, cuts: Cuts) {
         if cuts.is_empty() {
-            self.nodes.get_mut(node).flags &= !CUT;
-            self.cuts.remove(&node);
+            if self.nodes.get(node).flags & CUT != 0 {
+                self.nodes.get_mut(node).flags &= !CUT;
+                self.cuts.remove(&node);
+            }
         } else {
             self.nodes.get_mut(node).flags |= CUT;
             self.cuts.insert(node, cuts);
@@ -590,8 +664,8 @@ impl Graph {
             cut.iter().flat_map(|node| self.cuts(*node).iter().copied()).collect();
         all.sort_unstable();
         for node in cut {
-            let mut cuts = self.cuts(node).to_vec();
-            cuts.retain(|cut| all.binary_search(&(cut ^ 1)).is_err());
+            let mut cuts = Cuts::from_slice(self.cuts(node));
+            cuts.retain(|cut| all.binary_search(&(*cut ^ 1)).is_err());
             self.cut(node, cuts);
         }
     }
@@ -603,16 +677,13 @@ impl Graph {
             verified: self.is_verified(node),
             attached_at: self.attached_at(node),
             facts: self.facts(node).cloned().unwrap_or_default(),
-            cuts: self.cuts(node).to_vec(),
+            cuts: Cuts::from_slice(self.cuts(node)),
         }
     }
 
     /// Takes back what [`kept`](Self::kept) gave.
     pub(super) fn restate(&mut self, who: Who, kept: &Kept) -> Node {
-        let node = self.attach(who, &kept.identifier, kept.attached_at);
-        if kept.verified {
-            self.verify(node);
-        }
+        let node = self.attach(who, &kept.identifier, kept.verified, kept.attached_at);
         if kept.facts != Facts::default() {
             *self.facts_mut(node) = kept.facts.clone();
         }
@@ -623,13 +694,4 @@ impl Graph {
 
 pub(super) fn some(number: u32) -> Option<u32> {
     (number != NONE).then_some(number)
-}
-
-fn key(identifier: &Identifier, space: Option<(&str, Option<u16>)>) -> Key {
-    let (number, packed) = match space {
-        None => (0, pack(None, identifier.value())),
-        Some((_, Some(number))) => (number, pack(None, identifier.value())),
-        Some((name, None)) => (0, pack(Some(name), identifier.value())),
-    };
-    (identifier.kind() as u8, number, packed)
 }

@@ -1,3 +1,4 @@
+use std::hint::black_box;
 use std::sync::Arc;
 
 /// So many tables, that growing or copying one is over in a millisecond with 10,000,000 entries.
@@ -50,7 +51,7 @@ impl Index {
             shards.extend(near.into_iter().map(|entries| {
                 let mut table = Table::with_room(entries.len());
                 for (hash, entry) in entries {
-                    table.put(hash, entry, &|_| false);
+                    table.put(hash, entry);
                 }
                 Arc::new(table)
             }));
@@ -62,12 +63,23 @@ impl Index {
         self.shards[shard(hash)].find(hash, is)
     }
 
-    /// Adds an entry that is not there. Entries that are `stale` are never found, and leave when
-    /// their place is needed.
-    pub(super) fn insert(&mut self, hash: u32, entry: u32, stale: impl Fn(u32) -> bool) {
-        if let Some(table) = self.shards.get_mut(shard(hash)) {
-            Arc::make_mut(table).insert(hash, entry, &stale);
-        }
+    /// Adds an entry, unless there is one that `is` it already: then says which. Entries that are
+    /// `stale` never are, and leave when their place is needed.
+    pub(super) fn insert(
+        &mut self,
+        hash: u32,
+        entry: u32,
+        is: impl FnMut(u32) -> bool,
+        stale: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let table = self.shards.get_mut(shard(hash))?;
+        Arc::make_mut(table).insert(hash, entry, is, &stale)
+    }
+
+    /// Reads the line on which an entry with this hash stands most likely.
+    pub(super) fn approach(&self, hash: u32) {
+        let table = &self.shards[shard(hash)];
+        black_box(table.lines.get(table.home(hash)).map(|line| line.hashes[0]));
     }
 
     pub(super) fn remove(&mut self, hash: u32, entry: u32) {
@@ -92,6 +104,47 @@ struct Line {
     entries: [u32; SLOTS],
 }
 
+impl Line {
+    const NEW: Self = Self { hashes: [0; SLOTS], entries: [EMPTY; SLOTS] };
+
+    /// Where the first entry with this hash stands that `is` it.
+    fn slot(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<usize> {
+        let mut same = marks(|slot| self.hashes[slot] == hash);
+        while same != 0 {
+            let slot = same.trailing_zeros() as usize / 8;
+            let entry = self.entries[slot];
+            if !is_free(entry) && is(entry - 1) {
+                return Some(slot);
+            }
+            same &= same - 1;
+        }
+        None
+    }
+
+    fn find(&self, hash: u32, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.slot(hash, is).map(|slot| self.entries[slot] - 1)
+    }
+
+    /// The first slot whose place can be taken.
+    fn room(&self, stale: &impl Fn(u32) -> bool) -> Option<usize> {
+        self.entries.iter().position(|entry| is_free(*entry) || stale(*entry - 1))
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries[SLOTS - 1] != EMPTY
+    }
+}
+
+/// One bit for each slot, in a byte of its own: so the processor looks at all slots at once.
+fn marks(is: impl Fn(usize) -> bool) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|slot| u8::from(is(slot))))
+}
+
+fn is_free(entry: u32) -> bool {
+    // Neither EMPTY nor GONE, in one comparison.
+    entry.wrapping_add(1) <= 1
+}
+
 /// Nothing has ever stood here: a search ends.
 const EMPTY: u32 = 0;
 /// Something stood here: a search goes on.
@@ -108,81 +161,112 @@ struct Table {
 }
 
 impl Table {
-    /// With room for so many entries and two fifths more.
+    /// With room for so many entries and three quarters more.
     fn with_room(entries: usize) -> Self {
-        let lines = entries / 5 + 1;
-        Self { lines: vec![Line { hashes: [0; SLOTS], entries: [EMPTY; SLOTS] }; lines], used: 0 }
+        let lines = entries / 4 + 1;
+        Self { lines: vec![Line::NEW; lines], used: 0 }
     }
 
-    /// The lines on which an entry may stand, the likeliest first.
-    fn places(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
-        let lines = self.lines.len();
-        let within = u64::from(hash << SHARD_BITS);
+    /// The line on which an entry stands most likely; then comes [`next`](Self::next).
+    fn home(&self, hash: u32) -> usize {
         // Where the hash lies among all hashes, there its line lies among all lines.
-        let home = usize::try_from((within * lines as u64) >> u32::BITS).unwrap_or(0);
-        (home..lines).chain(0..home)
+        let within = u64::from(hash << SHARD_BITS);
+        usize::try_from((within * self.lines.len() as u64) >> u32::BITS).unwrap_or(0)
+    }
+
+    fn next(&self, place: usize) -> usize {
+        if place + 1 < self.lines.len() { place + 1 } else { 0 }
     }
 
     fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        for place in self.places(hash) {
-            let Line { hashes, entries } = &self.lines[place];
-            // All slots at once, as the processor compares them; one bit of each.
-            let mut same = 0_u32;
-            for (slot, other) in hashes.iter().enumerate() {
-                same |= u32::from(*other == hash) << slot;
+        let mut place = self.home(hash);
+        for _ in &self.lines {
+            let line = &self.lines[place];
+            if let Some(found) = line.find(hash, &mut is) {
+                return Some(found);
             }
-            while same != 0 {
-                let entry = entries[same.trailing_zeros() as usize];
-                if !matches!(entry, EMPTY | GONE) && is(entry - 1) {
-                    return Some(entry - 1);
-                }
-                same &= same - 1;
-            }
-            if entries[SLOTS - 1] == EMPTY {
+            if !line.is_full() {
                 return None;
             }
+            place = self.next(place);
         }
         None
     }
 
-    fn insert(&mut self, hash: u32, entry: u32, stale: &impl Fn(u32) -> bool) {
+    fn insert(
+        &mut self,
+        hash: u32,
+        entry: u32,
+        mut is: impl FnMut(u32) -> bool,
+        stale: &impl Fn(u32) -> bool,
+    ) -> Option<u32> {
         if self.used * 8 >= self.lines.len() * SLOTS * 7 {
-            let all = || self.lines.iter().flat_map(|line| line.hashes.iter().zip(&line.entries));
-            let stays = |entry: &u32| !matches!(*entry, EMPTY | GONE) && !stale(*entry - 1);
-            let stay = all().filter(|(_, entry)| stays(entry));
-            let mut table = Self::with_room(stay.clone().count() + 1);
-            for (hash, entry) in stay {
-                table.put(*hash, *entry - 1, stale);
-            }
-            *self = table;
+            self.renew(stale);
         }
-        self.put(hash, entry, stale);
+        let mut free = None;
+        let mut place = self.home(hash);
+        for _ in 0..self.lines.len() {
+            let line = &self.lines[place];
+            if let Some(found) = line.find(hash, &mut is) {
+                return Some(found);
+            }
+            free = free.or_else(|| Some((place, line.room(stale)?)));
+            if !line.is_full() {
+                break;
+            }
+            place = self.next(place);
+        }
+        if let Some((place, slot)) = free {
+            self.put_at(place, slot, hash, entry);
+        }
+        None
+    }
+
+    /// Leaves out what is gone, and makes room for as many as stay and more.
+    fn renew(&mut self, stale: &impl Fn(u32) -> bool) {
+        let stays = |entry: u32| !is_free(entry) && !stale(entry - 1);
+        let staying = |line: &Line| line.entries.iter().filter(|entry| stays(**entry)).count();
+        let mut table = Self::with_room(self.lines.iter().map(staying).sum::<usize>() + 1);
+        for Line { hashes, entries } in &self.lines {
+            for (hash, entry) in hashes.iter().zip(entries) {
+                if stays(*entry) {
+                    table.put(*hash, *entry - 1);
+                }
+            }
+        }
+        *self = table;
     }
 
     /// In the first slot that has room.
-    fn put(&mut self, hash: u32, entry: u32, stale: &impl Fn(u32) -> bool) {
-        for place in self.places(hash) {
-            let Line { hashes, entries } = &mut self.lines[place];
-            let free = |entry: &u32| matches!(*entry, EMPTY | GONE) || stale(*entry - 1);
-            if let Some(slot) = entries.iter().position(free) {
-                self.used += usize::from(entries[slot] == EMPTY);
-                (hashes[slot], entries[slot]) = (hash, entry + 1);
-                return;
+    fn put(&mut self, hash: u32, entry: u32) {
+        let mut place = self.home(hash);
+        for _ in 0..self.lines.len() {
+            if let Some(slot) = self.lines[place].room(&|_| false) {
+                return self.put_at(place, slot, hash, entry);
             }
+            place = self.next(place);
         }
     }
 
+    fn put_at(&mut self, place: usize, slot: usize, hash: u32, entry: u32) {
+        let Line { hashes, entries } = &mut self.lines[place];
+        self.used += usize::from(entries[slot] == EMPTY);
+        (hashes[slot], entries[slot]) = (hash, entry + 1);
+    }
+
     fn remove(&mut self, hash: u32, entry: u32) {
-        for place in self.places(hash) {
-            let Line { hashes, entries } = &mut self.lines[place];
-            let is = |(own, other): (&u32, &u32)| *own == hash && *other == entry + 1;
-            if let Some(slot) = hashes.iter().zip(entries.iter()).position(is) {
-                entries[slot] = GONE;
+        let mut place = self.home(hash);
+        for _ in 0..self.lines.len() {
+            let line = &mut self.lines[place];
+            let slot = line.slot(hash, |other| other == entry);
+            if let Some(slot) = slot {
+                line.entries[slot] = GONE;
                 return;
             }
-            if entries[SLOTS - 1] == EMPTY {
+            if !line.is_full() {
                 return;
             }
+            place = self.next(place);
         }
     }
 }
@@ -222,7 +306,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Insert(hash) => {
-                        index.insert(hash, next, |entry| entry < first);
+                        index.insert(hash, next, |_| false, |entry| entry < first);
                         known.insert(next, hash);
                         next += 1;
                     }

@@ -74,6 +74,7 @@
 //! Deliberately absent: normalisation, which is done where an event is read.
 
 mod about;
+mod approach;
 mod command;
 mod doubt;
 mod event;
@@ -107,7 +108,7 @@ use crate::{
 
 pub use event::{Alias, Event, Evidence, Restated, Source};
 pub use facts::{Fact, Facts, Told};
-pub use graph::Kept;
+pub use graph::{Cuts, Kept};
 pub use review::{CONFLICTS_AT_MOST, Conflict, Dispute, Hub, Suggestion};
 pub use rules::{HubRule, Limit, Limits, Rules, Window};
 pub use seen::{SEEN_AT_MOST, SEEN_FOR};
@@ -287,6 +288,14 @@ impl Decider for Identity {
             Input::Wakeup(Wakeup::Due | Wakeup::Configured) => return Decision::silent(),
         };
         decided.unwrap_or_else(Decision::refused)
+    }
+
+    fn approach<'a>(state: &State, inputs: impl Iterator<Item = &'a Input>) {
+        let events = inputs.filter_map(|input| {
+            let Input::Inbound { event, .. } = input else { return None };
+            Some(event)
+        });
+        approach::approach(state, events);
     }
 
     fn evolve(state: &mut State, event: &Event, at: At) {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 /// Names that many entries share.
 #[derive(Clone, Debug, Default)]
@@ -54,37 +55,53 @@ const GROUP: usize = 8;
 /// How many of these groups at its end make a text worth packing.
 const GROUPS_AT_LEAST: usize = 2;
 
+/// More than these are not looked for: no identifier is that long.
+const GROUPS_AT_MOST: usize = 32;
+
+/// The text behind this is as it was.
+pub(super) const PLAIN: u8 = 0;
+
 /// A text in few bytes: a long run of hexadecimal digits at its end, as LINE's user ids and hashed
-/// event ids have, takes half. The first byte says how long the part before is, plus one; 0: the
-/// text is as it was.
+/// event ids have, takes half. The first byte says how long the part before is, plus one, or
+/// [`PLAIN`].
 pub(super) fn pack(space: Option<&str>, text: &str) -> Packed {
     let bytes = text.as_bytes();
-    let mut groups: SmallVec<[[u8; GROUP / 2]; 8]> = SmallVec::new();
-    if space.is_none() {
-        groups.extend(bytes.rchunks_exact(GROUP).map_while(decode));
-        groups.reverse();
+    if let Some(space) = space {
+        return joined([&[PLAIN], space.as_bytes(), &[0], bytes]);
     }
-    let before = bytes.len() - groups.len() * GROUP;
-    match (u8::try_from(before + 1), space) {
-        (Ok(length), _) if groups.len() >= GROUPS_AT_LEAST => {
-            joined([&[length], &bytes[..before], groups.as_flattened()])
-        }
-        (_, Some(space)) => joined([&[0], space.as_bytes(), &[0], bytes]),
-        (_, None) => joined([&[0], bytes]),
+    let groups = || bytes.rchunks_exact(GROUP).map_while(decode);
+    if groups().take(GROUPS_AT_LEAST).count() < GROUPS_AT_LEAST {
+        return joined([&[PLAIN], bytes]);
+    }
+    // Filled from its end on, as the digits are read.
+    let mut all = [[0; GROUP / 2]; GROUPS_AT_MOST];
+    let mut first = all.len();
+    for (group, place) in groups().zip(all.iter_mut().rev()) {
+        *place = group;
+        first -= 1;
+    }
+    let digits = all[first..].as_flattened();
+    let before = &bytes[..bytes.len() - digits.len() * 2];
+    match u8::try_from(before.len() + 1) {
+        Ok(length) => joined([&[length], before, digits]),
+        Err(_) => joined([&[PLAIN], bytes]),
     }
 }
 
-fn joined<const PARTS: usize>(parts: [&[u8]; PARTS]) -> Packed {
-    let mut whole = [0; PACKED_INLINE];
+/// The parts one after the other.
+pub(super) fn joined<const AT_HAND: usize, const PARTS: usize>(
+    parts: [&[u8]; PARTS],
+) -> SmallVec<[u8; AT_HAND]> {
+    let mut whole = [0; AT_HAND];
     let mut end = 0;
     for part in parts {
         let Some(place) = whole.get_mut(end..end + part.len()) else {
-            return Packed::from_vec(parts.concat());
+            return SmallVec::from_vec(parts.concat());
         };
         place.copy_from_slice(part);
         end += part.len();
     }
-    Packed::from_buf_and_len(whole, end)
+    SmallVec::from_buf_and_len(whole, end)
 }
 
 /// What a group of hexadecimal digits in lower case stands for: each digit in a byte of one number.
@@ -107,20 +124,23 @@ fn decode(group: &[u8]) -> Option<[u8; GROUP / 2]> {
     Some(whole.to_be_bytes())
 }
 
-pub(super) fn unpack(packed: &[u8]) -> String {
-    let (Some(first), rest) = (packed.first(), packed.get(1..).unwrap_or_default()) else {
-        return String::new();
-    };
-    if *first == 0 {
-        return String::from_utf8_lossy(rest).into_owned();
+pub(super) fn unpack(packed: &[u8]) -> SmolStr {
+    let Some((first, rest)) = packed.split_first() else { return SmolStr::default() };
+    if *first == PLAIN {
+        return text_of(rest);
     }
     let (before, digits) = rest.split_at(usize::from(*first) - 1);
-    let mut text = vec![0; before.len() + digits.len() * 2];
-    text[..before.len()].copy_from_slice(before);
+    let mut text: SmallVec<[u8; PACKED_INLINE]> = SmallVec::from_slice(before);
+    text.resize(before.len() + digits.len() * 2, 0);
     for (pair, byte) in text[before.len()..].chunks_exact_mut(2).zip(digits) {
         pair.copy_from_slice(&DIGITS[usize::from(*byte)]);
     }
-    String::from_utf8(text).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into())
+    text_of(&text)
+}
+
+/// All that was packed was text.
+fn text_of(bytes: &[u8]) -> SmolStr {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes).into(), SmolStr::new)
 }
 
 /// Each byte in hexadecimal digits.

@@ -36,9 +36,14 @@ impl<T: Copy> Pages<T> {
         &mut Arc::make_mut(&mut self.pages[index / PAGE])[index % PAGE]
     }
 
+    /// Where the next entry comes.
+    pub(super) fn next(&self) -> u32 {
+        u32::try_from(self.len()).expect("less than 2^32 entries")
+    }
+
     /// Adds an entry and says where.
     pub(super) fn push(&mut self, entry: T) -> u32 {
-        let index = u32::try_from(self.len()).expect("less than 2^32 entries");
+        let index = self.next();
         match self.pages.last_mut() {
             Some(page) if page.len() < PAGE => Arc::make_mut(page).push(entry),
             None => self.pages.push(Arc::new(vec![entry])),

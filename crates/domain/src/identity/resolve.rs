@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 
 use super::graph::{Node, Who};
 use super::rules::Counts;
-use super::seen::key;
 use super::{Event, Evidence, IDENTIFIERS_AT_MOST, Limits, Rules, Source, State, Token, split};
 use crate::identifier::{Identifier, Kind};
 use crate::person::{Act, ChannelEvent, Sighting};
@@ -83,7 +82,7 @@ fn taken_back<'a>(state: &State, event: &'a ChannelEvent, again: bool, at: At) -
         return (!again).then_some(message);
     }
     let message = event.message.as_deref()?;
-    state.taken_back.has(&key(&event.channel, message), at).then_some(message)
+    state.taken_back.has(&event.channel, message, at).then_some(message)
 }
 
 /// What takes a message back that stands under a customer, with whom these events make one.
@@ -495,9 +494,8 @@ enum Obstacle {
 /// The id comes from the event that made the customer known. Where a source used an event id
 /// twice, days apart and for two people, the second gets another one.
 fn unused_id(state: &State, event: &ChannelEvent) -> CustomerId {
-    unused(format!("{}/{}", event.channel, event.id), CustomerId::derive, |id| {
-        state.knows(*id) || state.erased.contains(id)
-    })
+    let origin = [event.channel.as_str(), "/", event.id.as_str()].concat();
+    unused(origin, CustomerId::derive, |id| state.knows(*id) || state.erased.contains(id))
 }
 
 pub(super) fn unused_suggestion(

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::graph::{Graph, Kept, NONE, Node, Who};
+use super::graph::{Cuts, Graph, Kept, Key, NONE, Node, Who};
 use super::index::Index;
 use super::likeness::Likeness;
 use super::pack::Packed;
@@ -43,7 +43,7 @@ pub(super) struct SavedIdentifier {
     pub(super) verified: bool,
     pub(super) attached_at: At,
     pub(super) facts: Option<Facts>,
-    pub(super) cuts: Vec<u64>,
+    pub(super) cuts: Cuts,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,7 +196,7 @@ impl Graph {
             verified: self.is_verified(node),
             attached_at: entry.attached_at,
             facts: self.facts(node).cloned(),
-            cuts: self.cuts(node).to_vec(),
+            cuts: Cuts::from_slice(self.cuts(node)),
         }
     }
 
@@ -206,11 +206,8 @@ impl Graph {
         if !self.spaces.has(space) {
             return None;
         }
-        let key = (kind as u8, space, value);
-        let node = self.add(who, &key, attached_at);
-        if verified {
-            self.verify(node);
-        }
+        let key = Key::of_text(kind as u8, space, &value);
+        let node = self.add(who, &key, verified, attached_at);
         if let Some(facts) = facts {
             *self.facts_mut(node) = facts;
         }

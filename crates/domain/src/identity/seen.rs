@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::graph::short;
 use super::index::Index;
+use super::pack::joined;
 use crate::{At, ChannelId};
 
 /// How long a delivery of an event is remembered, so that a later one leaves no second trace.
@@ -22,7 +23,7 @@ pub const SEEN_AT_MOST: usize = 1_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     entries: Queue,
-    index: Index,
+    pub(super) index: Index,
     /// Differs between processes, so that nobody who chooses ids can make them meet.
     seed: RandomState,
     forgotten_early: u64,
@@ -102,53 +103,87 @@ impl Queue {
     }
 }
 
-pub(super) fn key(channel: &ChannelId, id: &str) -> Key {
-    let mut key = Key::from_slice(channel.as_str().as_bytes());
-    key.push(0);
-    key.extend_from_slice(id.as_bytes());
-    key
+/// What tells an event or a message from others, before it is a [`Key`].
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    channel: &'a [u8],
+    id: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    fn new(channel: &'a ChannelId, id: &'a str) -> Self {
+        Self { channel: channel.as_str().as_bytes(), id: id.as_bytes() }
+    }
+
+    fn of(key: &'a Key) -> Self {
+        let end = key.iter().position(|byte| *byte == 0).unwrap_or(key.len());
+        Self { channel: &key[..end], id: key.get(end + 1..).unwrap_or_default() }
+    }
+
+    fn key(self) -> Key {
+        joined([self.channel, &[0], self.id])
+    }
+
+    fn is(self, key: &Key) -> bool {
+        let other = Name::of(key);
+        (self.channel, self.id) == (other.channel, other.id)
+    }
 }
 
 impl Seen {
     /// Whether an event was taken within [`SEEN_FOR`] before `at`.
-    pub(super) fn has(&self, key: &[u8], at: At) -> bool {
-        self.entries.len > 0 && self.find(key).is_some_and(|entry| at.since(entry.at) <= SEEN_FOR)
+    pub(super) fn has(&self, channel: &ChannelId, id: &str, at: At) -> bool {
+        if self.entries.len == 0 {
+            return false;
+        }
+        let name = Name::new(channel, id);
+        let number = self.number(self.hash(name), name);
+        number.is_some_and(|number| at.since(self.entries.get(number).at) <= SEEN_FOR)
     }
 
-    fn find(&self, key: &[u8]) -> Option<&Entry> {
-        self.number(key).map(|number| self.entries.get(number))
+    /// By what an event is found.
+    pub(super) fn hash_of(&self, channel: &ChannelId, id: &str) -> u32 {
+        self.hash(Name::new(channel, id))
     }
 
-    fn number(&self, key: &[u8]) -> Option<u32> {
-        let is =
-            |number| self.entries.holds(number) && self.entries.get(number).key.as_slice() == key;
-        self.index.find(self.hash(key), is)
+    fn number(&self, hash: u32, name: Name<'_>) -> Option<u32> {
+        let is = |number| self.entries.holds(number) && name.is(&self.entries.get(number).key);
+        self.index.find(hash, is)
     }
 
-    fn hash(&self, key: &[u8]) -> u32 {
-        short(self.seed.hash_one(key))
+    fn hash(&self, name: Name<'_>) -> u32 {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(name.channel);
+        hasher.write(name.id);
+        short(hasher.finish())
     }
 
-    pub(super) fn take(&mut self, key: Key, at: At) {
+    pub(super) fn take(&mut self, channel: &ChannelId, id: &str, at: At) {
+        self.take_name(Name::new(channel, id), at);
+    }
+
+    fn take_name(&mut self, name: Name<'_>, at: At) {
         while let Some(oldest) = self.entries.oldest()
             && (at.since(oldest.at) > SEEN_FOR || self.entries.len >= SEEN_AT_MOST)
         {
             self.forgotten_early += u64::from(at.since(oldest.at) <= SEEN_FOR);
             self.entries.forget_oldest();
         }
-        let hash = self.hash(&key);
-        if let Some(known) = self.number(&key) {
-            if at.since(self.entries.get(known).at) <= SEEN_FOR {
+        let hash = self.hash(name);
+        let Some(number) = self.entries.next() else { return };
+        let Self { entries, index, .. } = self;
+        let is = |number| entries.holds(number) && name.is(&entries.get(number).key);
+        // What was forgotten is not looked up once more: it leaves when its place is needed.
+        let forgotten = |number| !entries.holds(number);
+        if let Some(known) = index.insert(hash, number, is, forgotten) {
+            if at.since(entries.get(known).at) <= SEEN_FOR {
                 return;
             }
             // A record that was moved: it came behind newer ones, which are all that is forgotten.
-            self.index.remove(hash, known);
+            index.remove(hash, known);
+            index.insert(hash, number, |_| false, forgotten);
         }
-        let Some(number) = self.entries.next() else { return };
-        self.entries.push(Entry { at, key });
-        let Self { entries, index, .. } = self;
-        // What was forgotten is not looked up once more: it leaves when its place is needed.
-        index.insert(hash, number, |number| !entries.holds(number));
+        self.entries.push(Entry { at, key: name.key() });
     }
 
     /// How many were forgotten before their time, because there were too many.
@@ -164,7 +199,7 @@ impl Seen {
     pub(super) fn from_entries(entries: Vec<Entry>, forgotten_early: u64) -> Self {
         let mut seen = Self { forgotten_early, ..Self::default() };
         for entry in entries {
-            seen.take(entry.key, entry.at);
+            seen.take_name(Name::of(&entry.key), entry.at);
         }
         seen
     }
@@ -174,8 +209,14 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn event(number: usize) -> Key {
-        key(&"c".parse().unwrap(), &format!("e{number}"))
+    impl Seen {
+        fn take_event(&mut self, number: usize, at: At) {
+            self.take(&"c".parse().unwrap(), &format!("e{number}"), at);
+        }
+
+        fn has_event(&self, number: usize, at: At) -> bool {
+            self.has(&"c".parse().unwrap(), &format!("e{number}"), at)
+        }
     }
 
     #[test]
@@ -183,10 +224,10 @@ mod tests {
         let mut seen = Seen::default();
         let at = At::from_millis(1);
         for number in 0..=SEEN_AT_MOST {
-            seen.take(event(number), at);
+            seen.take_event(number, at);
         }
-        assert!(!seen.has(&event(0), at));
-        assert!(seen.has(&event(1), at) && seen.has(&event(SEEN_AT_MOST), at));
+        assert!(!seen.has_event(0, at));
+        assert!(seen.has_event(1, at) && seen.has_event(SEEN_AT_MOST, at));
         assert_eq!((seen.entries.len, seen.forgotten_early()), (SEEN_AT_MOST, 1));
     }
 
@@ -194,25 +235,25 @@ mod tests {
     fn what_comes_behind_newer_ones_hides_nothing_that_is_newer_still() {
         let mut seen = Seen::default();
         let (early, late) = (At::from_millis(0), At::from_millis(1).after(SEEN_FOR));
-        seen.take(event(1), late);
-        seen.take(event(2), early);
-        seen.take(event(2), late);
-        assert!(seen.has(&event(2), late.after(SEEN_FOR)));
-        seen.take(event(2), early);
-        assert!(seen.has(&event(2), late.after(SEEN_FOR)));
+        seen.take_event(1, late);
+        seen.take_event(2, early);
+        seen.take_event(2, late);
+        assert!(seen.has_event(2, late.after(SEEN_FOR)));
+        seen.take_event(2, early);
+        assert!(seen.has_event(2, late.after(SEEN_FOR)));
         let again = Seen::from_entries(seen.entries().cloned().collect(), 0);
-        assert!(again == seen && again.has(&event(2), late.after(SEEN_FOR)));
+        assert!(again == seen && again.has_event(2, late.after(SEEN_FOR)));
     }
 
     #[test]
     fn an_event_is_forgotten_after_its_time() {
         let mut seen = Seen::default();
-        seen.take(event(1), At::from_millis(0));
+        seen.take_event(1, At::from_millis(0));
         let last = At::from_millis(0).after(SEEN_FOR);
         let after = last.after(Duration::from_millis(1));
-        assert!(seen.has(&event(1), last) && !seen.has(&event(1), after));
-        seen.take(event(2), after);
+        assert!(seen.has_event(1, last) && !seen.has_event(1, after));
+        seen.take_event(2, after);
         assert_eq!((seen.entries.len, seen.forgotten_early()), (1, 0));
-        assert!(!seen.has(&event(1), after) && seen.has(&event(2), after));
+        assert!(!seen.has_event(1, after) && seen.has_event(2, after));
     }
 }

@@ -96,7 +96,7 @@ impl Traits {
         }
         for identifier in identifiers.into_iter().filter(|one| !one.is_placeholder()) {
             match identifier {
-                Identifier::Phone(number) => traits.phones.push(number.clone()),
+                Identifier::Phone(number) => traits.phones.push(number.to_string()),
                 Identifier::Email(address) => {
                     let plain: String = address.nfkc().flat_map(char::to_lowercase).collect();
                     traits.emails.push(plain.trim().to_owned());

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::graph::{Graph, Kept, Node, Who};
@@ -155,6 +157,9 @@ pub(super) fn restate(state: &mut State, restated: &Restated) {
     state.likeness.follow(&state.graph, who);
 }
 
+/// By the number of an identifier, which nobody chooses.
+type Places = HashMap<Node, usize, FixedState>;
+
 struct Piece {
     id: CustomerId,
     created_at: At,
@@ -173,8 +178,10 @@ struct Pieces<'a> {
     refused: Facts,
     /// The one that keeps the id first, then by their ids.
     all: Vec<Piece>,
-    /// The nodes that were not taken away, in order, each with its place in `pieces`.
+    /// The nodes that were not taken away, each with its place in `all`.
     places: Vec<(Node, usize)>,
+    /// Where each of them stands.
+    at: Places,
     /// What each of them is.
     identifiers: Vec<Identifier>,
     /// Of each of them, which one it is in the order of identifiers; and which is at each of these.
@@ -194,10 +201,11 @@ impl<'a> Pieces<'a> {
         const UNSEEN: usize = usize::MAX;
         let mut places: Vec<_> = graph.nodes(who).map(|node| (node, UNSEEN)).collect();
         places.retain(|(node, _)| !taken.contains(node));
+        // As they came, which is often the order of what they are.
         places.sort_unstable();
-        let place = |places: &[(Node, usize)], node: Node| {
-            places.binary_search_by_key(&node, |(node, _)| *node).ok()
-        };
+        let at: Places =
+            places.iter().enumerate().map(|(place, (node, _))| (*node, place)).collect();
+        let place = |node: Node| at.get(&node).copied();
         let is_apart: Vec<_> = places.iter().map(|(node, _)| apart.contains(node)).collect();
         let mut components = 0;
         for start in 0..places.len() {
@@ -206,11 +214,11 @@ impl<'a> Pieces<'a> {
             }
             places[start].1 = components;
             let mut next = vec![start];
-            while let Some(at) = next.pop() {
-                for neighbour in graph.neighbours(places[at].0) {
-                    if let Some(place) = place(&places, neighbour)
+            while let Some(from) = next.pop() {
+                for neighbour in graph.neighbours(places[from].0) {
+                    if let Some(place) = place(neighbour)
                         && places[place].1 == UNSEEN
-                        && is_apart[place] == is_apart[at]
+                        && is_apart[place] == is_apart[from]
                     {
                         places[place].1 = components;
                         next.push(place);
@@ -238,7 +246,7 @@ impl<'a> Pieces<'a> {
         let mut whose: Vec<Vec<(Who, Option<Node>)>> = vec![Vec::new(); components];
         for customer in graph.aliases(who).chain([who]) {
             let founder = graph.founder(customer).filter(|node| !taken.contains(node)).or(first);
-            let component = founder.and_then(|node| place(&places, node)).map(|at| places[at].1);
+            let component = founder.and_then(place).map(|place| places[place].1);
             if let Some(component) = component {
                 whose[component].push((customer, founder));
             }
@@ -276,7 +284,7 @@ impl<'a> Pieces<'a> {
         pieces.sort_by_key(|piece| (piece.id != own, piece.id));
         for (number, piece) in pieces.iter().enumerate() {
             for node in &piece.nodes {
-                if let Some(place) = place(&places, *node) {
+                if let Some(place) = place(*node) {
                     places[place].1 = number;
                 }
             }
@@ -287,13 +295,13 @@ impl<'a> Pieces<'a> {
             .filter_map(|node| graph.facts(*node))
             .for_each(|facts| refused.refuse_as(facts));
         let (ranks, ranked) = ranks(&identifiers);
-        Self { graph, who, split, refused, all: pieces, places, identifiers, ranks, ranked }
+        Self { graph, who, split, refused, all: pieces, places, at, identifiers, ranks, ranked }
     }
 
     /// What an identifier of a piece is.
     fn identifier(&self, node: Node) -> Identifier {
-        let place = self.places.binary_search_by_key(&node, |(node, _)| *node);
-        place.map_or_else(|_| self.graph.identifier(node), |place| self.identifiers[place].clone())
+        let place = self.at.get(&node);
+        place.map_or_else(|| self.graph.identifier(node), |place| self.identifiers[*place].clone())
     }
 
     fn place(&self, node: Node) -> Option<usize> {
@@ -301,7 +309,7 @@ impl<'a> Pieces<'a> {
     }
 
     fn rank_and_place(&self, node: Node) -> Option<(usize, usize)> {
-        let place = self.places.binary_search_by_key(&node, |(node, _)| *node).ok()?;
+        let place = *self.at.get(&node)?;
         Some((self.ranks[place], self.places[place].1))
     }
 
@@ -376,11 +384,13 @@ impl<'a> Pieces<'a> {
                 ties: Vec::new(),
                 more: false,
             });
+            parts.part.identifiers.reserve(nodes.len());
+            parts.part.ties.reserve(ties.len());
             for place in nodes {
                 let node = self.places[place].0;
                 let mut kept = graph.kept(self.identifiers[place].clone(), node);
                 kept.facts.refuse_as(&self.refused);
-                kept.cuts.extend(&cuts);
+                kept.cuts.extend(cuts.iter().copied());
                 parts.identifier(kept);
             }
             for (one, other, tie) in ties {

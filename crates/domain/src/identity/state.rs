@@ -9,7 +9,7 @@ use super::facts::{Effective, Facts};
 use super::graph::{Graph, Node, Who};
 use super::likeness::Likeness;
 use super::review::{Conflict, Dispute, Hub, Review, Suggestion};
-use super::seen::{Seen, key};
+use super::seen::Seen;
 use super::ties::Tie;
 use crate::identifier::Identifier;
 use crate::person::Sighting;
@@ -272,7 +272,7 @@ impl State {
     /// Has this event been taken within [`SEEN_FOR`](super::SEEN_FOR) before `at`?
     #[must_use]
     pub fn has_seen(&self, channel: &ChannelId, event: &EventId, at: At) -> bool {
-        self.seen.has(&key(channel, event.as_str()), at)
+        self.seen.has(channel, event.as_str(), at)
     }
 
     /// How many events were forgotten before [`SEEN_FOR`](super::SEEN_FOR) was over, because there were too many:

@@ -148,11 +148,10 @@ impl Graph {
         let source = some(entry.text).and_then(|text| {
             let text = unpack(self.texts.get(text));
             let (channel, event) = match entry.channel {
-                0 => text.split_once('\0')?,
-                number => (self.channels.name(number), text.as_str()),
+                0 => text.split_once('\0').map(|(channel, event)| (channel, event.into()))?,
+                number => (self.channels.name(number), text.clone()),
             };
-            let (channel, event) = (channel.parse::<ChannelId>(), event.parse::<EventId>());
-            Some(Source { channel: channel.ok()?, event: event.ok()? })
+            Some(Source { channel: ChannelId::known(channel), event: EventId::known(event) })
         });
         (source, entry.verified, entry.at)
     }

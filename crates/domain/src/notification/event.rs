@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::person::{Consent, Place, Preferences, Push, Told};
 use super::request::{Class, Deferred, Ended, Item, Outcome, Standing};
 use crate::custody;
@@ -200,7 +202,7 @@ impl Event {
             customer: item.customer,
             carrier: item.carrier,
             class: item.class,
-            address: Address { channel: item.address.channel.clone(), user: String::new() },
+            address: Address { channel: item.address.channel.clone(), user: SmolStr::default() },
             way: item.way.clone(),
             messages: Vec::new(),
             asked_at: item.asked_at,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::event::Portion;
 use crate::configuration::{Budget, QuietHours, Zone};
@@ -74,7 +75,7 @@ pub struct Place {
     /// The channel.
     pub channel: ChannelId,
     /// The user id that its vendor gave.
-    pub user: String,
+    pub user: SmolStr,
     /// What it hangs on.
     pub carrier: Option<Carrier>,
     /// Whether the person blocked the account.

@@ -128,7 +128,7 @@ impl World {
 
     fn event(&mut self, person: u32) -> ChannelEvent {
         self.events += 1;
-        let identifier = Identifier::Member(format!("m{person}"));
+        let identifier = Identifier::Member(format!("m{person}").into());
         ChannelEvent {
             id: format!("e{}", self.events).parse().unwrap(),
             channel: "line-1".parse().unwrap(),
@@ -153,7 +153,7 @@ impl World {
         alone: bool,
         event: ChannelEvent,
     ) -> Decided {
-        let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
+        let address = Address { channel: event.channel.clone(), user: "U1".into() };
         self.give(&Input::Channel {
             customer: customer(person),
             event: Box::new(event),

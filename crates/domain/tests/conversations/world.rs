@@ -238,7 +238,7 @@ impl World {
                     None => Act::Text("hello?".to_owned()),
                 };
                 let event = self.event(act, *brand, *store, *token);
-                let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
+                let address = Address { channel: event.channel.clone(), user: "U1".into() };
                 Some(Input::Channel {
                     customer: self.customers[*customer],
                     event: Box::new(event),

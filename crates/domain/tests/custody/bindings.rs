@@ -122,7 +122,7 @@ impl Bench {
             expires_minute: u32::try_from(expires_at.as_millis() / 60_000).unwrap(),
         };
         let known = self.exact(person, of, self.world.at).map(|index| self.rows[index].clone());
-        let address = Address { channel: event.channel.clone(), user: format!("U{person}") };
+        let address = Address { channel: event.channel.clone(), user: format!("U{person}").into() };
         self.world.give(&Input::Channel {
             customer: self.world.customer(person),
             event: Box::new(event),

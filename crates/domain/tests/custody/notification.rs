@@ -251,7 +251,7 @@ impl Bench {
                     customer: self.world.customer(*person),
                     address: Some(Address {
                         channel: channel(*number),
-                        user: format!("U{person}"),
+                        user: format!("U{person}").into(),
                     }),
                     carrier: Some(Carrier::of(&line(*person))),
                     deed: *deed,

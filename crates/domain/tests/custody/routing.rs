@@ -157,7 +157,7 @@ fn act(world: &mut World<TheRouting>, person: usize, act: Act, brand: Option<&st
         consents: Vec::new(),
         message: None,
     };
-    let address = Address { channel: event.channel.clone(), user: format!("U{person}") };
+    let address = Address { channel: event.channel.clone(), user: format!("U{person}").into() };
     let customer = world.customer(person);
     let (event, address) = (Box::new(event), Some(address));
     world.give(&Input::Channel { customer, event, address, code: None });

@@ -61,11 +61,11 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
 }
 
 pub(crate) fn member(person: usize) -> Identifier {
-    Identifier::Member(format!("m{person}"))
+    Identifier::Member(format!("m{person}").into())
 }
 
 pub(crate) fn line(person: usize) -> Identifier {
-    Identifier::Line { provider: "p".to_owned(), user: format!("U{person}") }
+    Identifier::Line { provider: "p".into(), user: format!("U{person}").into() }
 }
 
 /// Who hangs on that carrier.

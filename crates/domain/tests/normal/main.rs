@@ -243,7 +243,7 @@ proptest! {
         let (first, second) = rest.split_at(5);
         let tail = extension.as_ref().map_or(String::new(), |digits| format!(" 分機 {digits}"));
         let normal = normalise(&format!("phone:{prefix}9{first}{between}{second}{tail}"));
-        let identifier = Identifier::Phone(format!("+8869{rest}"));
+        let identifier = Identifier::Phone(format!("+8869{rest}").into());
         prop_assert_eq!(normal, Ok(Normal { identifier, extension }));
     }
 }

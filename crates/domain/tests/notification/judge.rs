@@ -97,7 +97,7 @@ impl Model {
             customer: own(name),
             carrier: Some(line(person)),
             class,
-            address: Address { channel, user: user(person) },
+            address: Address { channel, user: user(person).into() },
             way: right.map_or(Way::Push, |it| Way::Reply { token: it.token.clone() }),
             messages,
             asked_at: request.asked_at,

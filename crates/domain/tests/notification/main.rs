@@ -60,11 +60,11 @@ fn check_person(world: &World, name: usize) -> Checked {
         prop_assert!(same == person, "{} is resolved by each of its ids", own(name));
     }
     let places: Vec<_> =
-        person.places().iter().map(|it| (&it.channel, &it.user, it.blocked)).collect();
+        person.places().iter().map(|it| (&it.channel, it.user.as_str(), it.blocked)).collect();
     let users: Vec<_> = model.places_of(name).map(|it| user(it.person)).collect();
     let expected = model.places_of(name).zip(&users);
     let expected: Vec<_> =
-        expected.map(|(it, user)| (&it.channel, user, it.is_blocked())).collect();
+        expected.map(|(it, user)| (&it.channel, user.as_str(), it.is_blocked())).collect();
     prop_assert_eq!(places, expected);
     prop_assert_eq!(person.language(), model.language(name));
     prop_assert_eq!(person.zone().map(ToString::to_string), model.zone(name));

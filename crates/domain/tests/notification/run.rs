@@ -111,7 +111,7 @@ impl World {
         let heard = (place.as_ref(), deed, occurred_at);
         let (customer, at) = (self.customer(person), self.at);
         let expected = self.model.seen(&self.configuration, person, heard, at);
-        let address = place.map(|channel| Address { channel, user: user(person) });
+        let address = place.map(|channel| Address { channel, user: user(person).into() });
         let carrier = Some(line(person));
         self.expect(&Input::Seen { customer, address, carrier, deed, occurred_at }, &expected)
     }

@@ -89,11 +89,11 @@ pub(crate) fn user(person: usize) -> String {
 }
 
 pub(crate) fn line(person: usize) -> Carrier {
-    Carrier::of(&Identifier::Line { provider: "p".to_owned(), user: user(person) })
+    Carrier::of(&Identifier::Line { provider: "p".into(), user: user(person).into() })
 }
 
 pub(crate) fn member(person: usize) -> Carrier {
-    Carrier::of(&Identifier::Member(format!("m{person}")))
+    Carrier::of(&Identifier::Member(format!("m{person}").into()))
 }
 
 pub(crate) struct World {

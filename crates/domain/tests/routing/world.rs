@@ -298,7 +298,7 @@ impl World {
         event: ChannelEvent,
         reachable: bool,
     ) -> Input {
-        let address = Address { channel: event.channel.clone(), user: "U1".to_owned() };
+        let address = Address { channel: event.channel.clone(), user: "U1".into() };
         let customer = self.customers[customer];
         let address = reachable.then_some(address);
         Input::Channel { customer, event: Box::new(event), address, code: None }

@@ -92,7 +92,7 @@ pub(super) fn item_to_wire(id: ItemId, item: &Item) -> wire::Delivery {
         item: id.to_string(),
         customer: item.customer.to_string(),
         channel: item.address.channel.to_string(),
-        user: item.address.user.clone(),
+        user: item.address.user.to_string(),
         reply_token: match &item.way {
             Way::Reply { token } => token.clone(),
             Way::Push => String::new(),
@@ -194,7 +194,7 @@ pub(super) fn item_from_wire(delivery: wire::Delivery) -> Result<Item, FieldErro
         customer: parse_customer("customer", &delivery.customer)?,
         carrier: parse_carrier("carrier", &delivery.carrier)?,
         class: parse_class("class", delivery.class)?,
-        address: Address { channel, user: delivery.user },
+        address: Address { channel, user: delivery.user.into() },
         way,
         messages,
         asked_at: parse_time("create_time", delivery.create_time)?,

@@ -133,7 +133,7 @@ pub fn encode(event: &Event) -> Encoded {
             &wire::AddressLearned {
                 customer: customer.to_string(),
                 channel: address.channel.to_string(),
-                user: address.user.clone(),
+                user: address.user.to_string(),
                 carrier: text(carrier.as_ref()),
             },
         ),
@@ -270,7 +270,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, DecodeError> {
             let channel = parse_channel("channel", &record.channel)?;
             Ok(Event::AddressLearned {
                 customer: parse_customer("customer", &record.customer)?,
-                address: Address { channel, user: record.user },
+                address: Address { channel, user: record.user.into() },
                 carrier: parse_carrier("carrier", &record.carrier)?,
             })
         }
@@ -477,7 +477,7 @@ mod tests {
             customer: CustomerId::derive("1"),
             carrier: None,
             class: Class::Reply,
-            address: Address { channel: "line-1".parse().unwrap(), user: "U1".to_owned() },
+            address: Address { channel: "line-1".parse().unwrap(), user: "U1".into() },
             way: Way::Reply { token: "t".to_owned() },
             messages: vec![Message::text("好")],
             asked_at: At::from_millis(0),

@@ -124,7 +124,7 @@ pub(super) fn restated_to_wire(
 ) -> wire::CustomerRestated {
     let place = |place: &Place| wire::Place {
         channel: place.channel.to_string(),
-        user: place.user.clone(),
+        user: place.user.to_string(),
         carrier: text(place.carrier.as_ref()),
         blocked: place.blocked,
         follow_time: place.followed_at.map(timestamp),
@@ -150,7 +150,7 @@ pub(super) fn restated_from_wire(
     let place = |place: wire::Place| {
         Ok(Place {
             channel: parse_channel("channel", &place.channel)?,
-            user: place.user,
+            user: place.user.into(),
             carrier: parse_carrier("carrier", &place.carrier)?,
             blocked: place.blocked,
             followed_at: optional_time("follow_time", place.follow_time)?,

@@ -151,7 +151,7 @@ prop_compose! {
         (channel, user, carrier) in (channel_id(), any_text(), carrier()),
         (blocked, followed_at) in (any::<bool>(), option::of(at())),
     ) -> note::Place {
-        note::Place { channel, user, carrier, blocked, followed_at }
+        note::Place { channel, user: user.into(), carrier, blocked, followed_at }
     }
 }
 

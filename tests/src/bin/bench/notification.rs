@@ -123,10 +123,10 @@ impl World {
             let channel = self.accounts[person % self.accounts.len()].clone();
             let user = format!("U{person:032x}");
             let identifier =
-                Identifier::Line { provider: "provider".to_owned(), user: user.clone() };
+                Identifier::Line { provider: "provider".into(), user: user.clone().into() };
             self.take(&Input::Seen {
                 customer: Self::customer(person),
-                address: Some(Address { channel, user }),
+                address: Some(Address { channel, user: user.into() }),
                 carrier: Some(Carrier::of(&identifier)),
                 deed: Deed::Followed,
                 occurred_at: self.at,

@@ -160,8 +160,9 @@ impl World {
         self.number += 1;
         let (channel, brand, store) = self.accounts[person % self.accounts.len()].clone();
         let user = format!("U{person:032x}");
-        let identifier = Identifier::Line { provider: "provider".to_owned(), user: user.clone() };
-        let address = Address { channel: channel.clone(), user };
+        let identifier =
+            Identifier::Line { provider: "provider".into(), user: user.clone().into() };
+        let address = Address { channel: channel.clone(), user: user.into() };
         let event = ChannelEvent {
             id: format!("{:026}", self.number).parse().unwrap_or_else(|_| unreachable!("an id")),
             channel,

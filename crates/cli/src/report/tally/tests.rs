@@ -116,7 +116,7 @@ fn item(way: Way) -> Arc<notification::Item> {
     let channel: ChannelId = "line-1".parse().unwrap();
     Arc::new(notification::Item {
         customer: CustomerId::derive("c"),
-        address: Address { channel, user: "U1".to_owned() },
+        address: Address { channel, user: "U1".into() },
         way,
         messages: vec![Message::text("hi")],
         asked_at: At::from_millis(0),
