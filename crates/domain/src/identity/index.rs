@@ -141,7 +141,7 @@ fn marks(is: impl Fn(usize) -> bool) -> u64 {
 }
 
 fn is_free(entry: u32) -> bool {
-    // Neither EMPTY nor GONE, in one comparison.
+    // EMPTY or GONE, in one comparison.
     entry.wrapping_add(1) <= 1
 }
 

@@ -77,6 +77,7 @@ mod about;
 mod approach;
 mod command;
 mod doubt;
+mod entry;
 mod event;
 mod evolve;
 mod facts;

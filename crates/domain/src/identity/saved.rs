@@ -8,7 +8,8 @@ use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::graph::{Cuts, Graph, Kept, Key, NONE, Node, Who};
+use super::entry::Key;
+use super::graph::{Cuts, Graph, Kept, NONE, Node, Who};
 use super::index::Index;
 use super::likeness::Likeness;
 use super::pack::Packed;

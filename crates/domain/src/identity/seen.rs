@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::graph::short;
+use super::entry::short;
 use super::index::Index;
 use super::pack::joined;
 use crate::{At, ChannelId};

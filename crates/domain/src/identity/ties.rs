@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Source;
-use super::graph::{Graph, NONE, Node, TieEntry, Who, some};
+use super::entry::TieEntry;
+use super::graph::{Graph, NONE, Node, Who, some};
 use super::pack::{Packed, pack, unpack};
 use super::saved::{SavedSource, SavedTie};
 use crate::identifier::Identifier;
