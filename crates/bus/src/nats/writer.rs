@@ -40,29 +40,29 @@ const ROUNDS: usize = 256;
 struct Feed<M: Machine> {
     stream: &'static str,
     messages: mpsc::Receiver<Result<Stored, ReadError>>,
-    /// The next messages; the first one may be held.
-    near: VecDeque<(Stored, Read<M>)>,
+    /// The next messages; the first one may be held. An error waits behind those before it.
+    near: VecDeque<Result<(Stored, Read<M>), ReadError>>,
     /// The first one is not offered again before this, by the monotonic clock.
     rests_until: Option<Duration>,
 }
 
 impl<M: Machine> Feed<M> {
     /// Takes what has come, if nothing is near any more.
-    fn fill(&mut self, engine: &Engine<M>) -> Result<(), ReadError> {
+    fn fill(&mut self, engine: &Engine<M>) {
         if !self.near.is_empty() {
-            return Ok(());
+            return;
         }
         while self.near.len() < LOOK_AHEAD
             && let Ok(message) = self.messages.try_recv()
         {
-            let message = message?;
-            let read = Engine::<M>::read(self.stream, &message);
-            self.near.push_back((message, read));
+            self.near.push_back(message.map(|message| {
+                let read = Engine::<M>::read(self.stream, &message);
+                (message, read)
+            }));
         }
         if self.near.len() > 1 {
-            engine.approach(self.near.iter().map(|(_, read)| read));
+            engine.approach(self.near.iter().flatten().map(|(_, read)| read));
         }
-        Ok(())
     }
 }
 
@@ -321,8 +321,9 @@ impl<M: Machine> Writer<'_, M> {
                 continue;
             }
             feed.rests_until = None;
-            feed.fill(&self.engine)?;
-            let Some((message, read)) = feed.near.pop_front() else { continue };
+            feed.fill(&self.engine);
+            let Some(next) = feed.near.pop_front() else { continue };
+            let (message, read) = next?;
             if self.offer(index, message, read).await? {
                 return Ok(true);
             }
@@ -344,7 +345,7 @@ impl<M: Machine> Writer<'_, M> {
             Offered::Taken => self.export_span(start),
             Offered::Void => self.host.void(stream, message.sequence),
             Offered::Held { .. } => {
-                self.feeds[index].near.push_front((message, read));
+                self.feeds[index].near.push_front(Ok((message, read)));
                 return Ok(false);
             }
             Offered::Unreadable(why) => {
@@ -359,7 +360,7 @@ impl<M: Machine> Writer<'_, M> {
                     );
                     let surroundings = &self.host.instance.surroundings;
                     self.feeds[index].rests_until = Some(surroundings.monotonic() + BURY_AGAIN);
-                    self.feeds[index].near.push_front((message, read));
+                    self.feeds[index].near.push_front(Ok((message, read)));
                     return Ok(false);
                 }
                 tracing::warn!(service = M::SERVICE, origin, %why, "a dead letter");
