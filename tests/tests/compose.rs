@@ -133,8 +133,8 @@ impl Operator {
                 "identity-merge" => {
                     &["callers", "erasure_key", "nats_identity-merge", "token_erasure"]
                 }
-                "routing" => &["binding_key", "callers", "nats_routing"],
-                "notification" => &["callers", "nats_notification"],
+                "routing" => &["binding_key", "callers", "nats_routing", "token_erasure"],
+                "notification" => &["callers", "nats_notification", "token_erasure"],
                 _ => continue,
             };
             for own in expected {

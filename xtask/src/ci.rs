@@ -76,6 +76,8 @@ fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
         CARGO_DENY,
         "--locked",
         "--debug",
+        "--config",
+        "profile.dev.debug=false",
         "--root",
     ]);
     process::run(install.arg(workspace.tools()))?;

@@ -1,13 +1,13 @@
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use triomphe::Arc;
 
 /// An id that is derived, so that its characters are spread evenly.
 pub(crate) trait Derived: Copy + Ord {

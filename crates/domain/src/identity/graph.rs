@@ -408,7 +408,7 @@ impl Graph {
         Some(best)
     }
 
-    /// Frees an identifier that is in no ring and has no ties any more.
+    /// Frees an identifier that is in no ring, and whose ties are free.
     fn free(&mut self, node: Node) {
         let entry = *self.nodes.get(node);
         self.by_identifier.remove(self.hash_of(&entry), node);
@@ -424,6 +424,7 @@ impl Graph {
         // What was erased is not found in memory either.
         let entry = self.nodes.get_mut(node);
         (entry.length, entry.text) = (0, [0; TEXT_AT_MOST]);
+        entry.ties = NONE;
         entry.next = self.free_node.unwrap_or(NONE);
         self.free_node = Some(node);
         self.identifiers -= 1;
@@ -431,13 +432,10 @@ impl Graph {
 
     /// Takes a living customer away, with its identifiers, their ties and its aliases.
     pub(super) fn remove(&mut self, who: Who) {
-        let nodes: Vec<_> = self.nodes(who).collect();
-        for node in &nodes {
-            while let Some(tie) = some(self.nodes.get(*node).ties) {
-                self.untie(tie);
-            }
-        }
-        for node in nodes {
+        // A tie leads to nobody else's, so none needs to be taken out of a list that stays.
+        let ties: Vec<_> = self.tie_nodes(who).map(|(_, _, tie)| tie).collect();
+        ties.into_iter().for_each(|tie| self.free_tie(tie));
+        for node in self.nodes(who).collect::<Vec<_>>() {
             self.free(node);
         }
         let gone: Vec<_> = self.aliases(who).chain([who]).collect();

@@ -1,5 +1,6 @@
 use std::hint::black_box;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 /// So many tables, that growing or copying one is over in a millisecond with 10,000,000 entries.
 const SHARDS: usize = 1 << SHARD_BITS;

@@ -130,12 +130,18 @@ pub(super) fn unpack(packed: &[u8]) -> SmolStr {
         return text_of(rest);
     }
     let (before, digits) = rest.split_at(usize::from(*first) - 1);
-    let mut text: SmallVec<[u8; PACKED_INLINE]> = SmallVec::from_slice(before);
-    text.resize(before.len() + digits.len() * 2, 0);
+    let length = before.len() + digits.len() * 2;
+    let mut at_hand = [0; 2 * PACKED_INLINE];
+    let mut large = Vec::new();
+    let text = at_hand.get_mut(..length).unwrap_or_else(|| {
+        large.resize(length, 0);
+        &mut large
+    });
+    text[..before.len()].copy_from_slice(before);
     for (pair, byte) in text[before.len()..].chunks_exact_mut(2).zip(digits) {
         pair.copy_from_slice(&DIGITS[usize::from(*byte)]);
     }
-    text_of(&text)
+    text_of(text)
 }
 
 /// All that was packed was text.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use triomphe::Arc;
 
 /// Entries on one page. What a snapshot shares and a change copies: 63 KiB for entries of 64 bytes.
 /// A little less than a power of two, for which the allocator would take a quarter more (measured).

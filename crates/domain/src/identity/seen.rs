@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use triomphe::Arc;
 
 use super::entry::short;
 use super::index::Index;

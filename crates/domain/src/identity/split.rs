@@ -35,13 +35,13 @@ pub(super) fn split(
 ) -> Result<Decision<Event, Answer>, Refusal> {
     let who = state.known(customer)?;
     let graph = &state.graph;
-    let mut apart = BTreeSet::new();
+    let mut apart = Vec::with_capacity(identifiers.len());
     for (place, identifier) in identifiers.iter().enumerate() {
         let node = graph.find(identifier).filter(|node| graph.owner(*node) == who);
         let node = node.ok_or_else(|| {
             Refusal::field(&format!("identifiers[{place}]"), "does not belong to the customer")
         })?;
-        apart.insert(node);
+        apart.push(node);
     }
     if apart.is_empty() {
         return Err(Refusal::field("identifiers", "must name what belongs to somebody else"));
@@ -62,8 +62,7 @@ pub(super) fn split(
     }
     let pieces = Pieces::of(graph, who, &BTreeSet::new(), &apart, origin);
     let answer = pieces.profiles(state);
-    let events =
-        if validate_only { Vec::new() } else { pieces.events(state, &apart, &|id| id, at) };
+    let events = if validate_only { Vec::new() } else { pieces.events(state, &|id| id, at) };
     Ok(Decision::answered(events, Answer::Pieces(answer)))
 }
 
@@ -77,8 +76,8 @@ pub(super) fn after_withdrawal(
     now: &dyn Fn(CustomerId) -> CustomerId,
     at: At,
 ) -> Vec<Event> {
-    let pieces = Pieces::of(&state.graph, who, taken, &BTreeSet::new(), origin);
-    if pieces.all.len() < 2 { Vec::new() } else { pieces.events(state, &BTreeSet::new(), now, at) }
+    let pieces = Pieces::of(&state.graph, who, taken, &[], origin);
+    if pieces.all.len() < 2 { Vec::new() } else { pieces.events(state, now, at) }
 }
 
 /// Whether a split keeps any of these customers apart.
@@ -130,15 +129,20 @@ pub(super) fn restate(state: &mut State, restated: &Restated) {
         None => graph.create(restated.customer, restated.created_at),
     };
     graph.see(who, restated.seen_at);
+    let mut nodes = Vec::with_capacity(restated.identifiers.len());
     for kept in &restated.identifiers {
-        graph.restate(who, kept);
+        nodes.push((&kept.identifier, graph.restate(who, kept)));
         state.review.carried_no_more(&kept.identifier);
     }
-    // Ties come in order, so that one often shares an end with the one before.
+    // Ties come in the order of their ends, as identifiers do: an end is most often one of the tie
+    // before, or the identifier that comes next.
+    let mut next = nodes.into_iter().peekable();
     let mut ends: [Option<(&Identifier, Node)>; 2] = [None, None];
     for tie in &restated.ties {
         ends = [&tie.one, &tie.other].map(|identifier| {
-            let known = ends.iter().flatten().find(|(known, _)| *known == identifier).copied();
+            let mut known = ends.iter().rev().flatten();
+            let known = known.find(|(known, _)| *known == identifier).copied();
+            let known = known.or_else(|| next.next_if(|(known, _)| *known == identifier));
             known.or_else(|| Some((identifier, graph.find(identifier)?)))
         });
         if let [Some((_, one)), Some((_, other))] = ends {
@@ -166,7 +170,8 @@ struct Piece {
     founder: Option<Node>,
     /// Each with the identifier that founds it from now on.
     aliases: Vec<(Who, Option<Node>)>,
-    nodes: Vec<Node>,
+    /// Where its identifiers stand among all, in the order of what they are.
+    places: Vec<usize>,
 }
 
 struct Pieces<'a> {
@@ -182,6 +187,8 @@ struct Pieces<'a> {
     places: Vec<(Node, usize)>,
     /// Where each of them stands.
     at: Places,
+    /// Whether each of them is somebody else's.
+    is_apart: Vec<bool>,
     /// What each of them is.
     identifiers: Vec<Identifier>,
     /// Of each of them, which one it is in the order of identifiers; and which is at each of these.
@@ -195,18 +202,19 @@ impl<'a> Pieces<'a> {
         graph: &'a Graph,
         who: Who,
         taken: &BTreeSet<Node>,
-        apart: &BTreeSet<Node>,
+        apart: &[Node],
         origin: &str,
     ) -> Self {
         const UNSEEN: usize = usize::MAX;
         let mut places: Vec<_> = graph.nodes(who).map(|node| (node, UNSEEN)).collect();
         places.retain(|(node, _)| !taken.contains(node));
-        // As they came, which is often the order of what they are.
-        places.sort_unstable();
+        // As they came, which is often the order of what they are; a ring is nearly in that order.
+        places.sort();
         let at: Places =
             places.iter().enumerate().map(|(place, (node, _))| (*node, place)).collect();
         let place = |node: Node| at.get(&node).copied();
-        let is_apart: Vec<_> = places.iter().map(|(node, _)| apart.contains(node)).collect();
+        let mut is_apart = vec![false; places.len()];
+        apart.iter().filter_map(|node| place(*node)).for_each(|place| is_apart[place] = true);
         let mut components = 0;
         for start in 0..places.len() {
             if places[start].1 != UNSEEN {
@@ -227,12 +235,13 @@ impl<'a> Pieces<'a> {
             }
             components += 1;
         }
-        let mut nodes: Vec<Vec<Node>> = vec![Vec::new(); components];
-        for (node, component) in &places {
-            nodes[*component].push(*node);
+        let identifiers: Vec<_> = places.iter().map(|(node, _)| graph.identifier(*node)).collect();
+        let (ranks, ranked) = ranks(&identifiers);
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); components];
+        for place in &ranked {
+            members[places[*place].1].push(*place);
         }
         // Whose founder was taken away goes where the oldest identifier that is left goes.
-        let identifiers: Vec<_> = places.iter().map(|(node, _)| graph.identifier(*node)).collect();
         let age = |place: usize| (graph.attached_at(places[place].0), &identifiers[place]);
         let mut eldest: Vec<Option<usize>> = vec![None; components];
         for (place, (_, component)) in places.iter().enumerate() {
@@ -258,7 +267,7 @@ impl<'a> Pieces<'a> {
         let mut pieces: Vec<_> = order
             .into_iter()
             .map(|component| {
-                let nodes = std::mem::take(&mut nodes[component]);
+                let members = std::mem::take(&mut members[component]);
                 let mut whose = std::mem::take(&mut whose[component]);
                 whose.sort_by_key(|(who, _)| (graph.created_at(*who), graph.id(*who)));
                 let Some((first, founder)) = whose.first().copied() else {
@@ -269,24 +278,22 @@ impl<'a> Pieces<'a> {
                     let founder = eldest[component].map(|place| places[place].0);
                     let created_at = founder.map(|node| graph.attached_at(node));
                     let created_at = created_at.unwrap_or_default();
-                    return Piece { id, created_at, founder, aliases: Vec::new(), nodes };
+                    return Piece { id, created_at, founder, aliases: Vec::new(), places: members };
                 };
                 Piece {
                     id: graph.id(first),
                     created_at: graph.created_at(first),
                     founder,
                     aliases: whose.split_off(1),
-                    nodes,
+                    places: members,
                 }
             })
             .collect();
         let own = graph.id(who);
         pieces.sort_by_key(|piece| (piece.id != own, piece.id));
         for (number, piece) in pieces.iter().enumerate() {
-            for node in &piece.nodes {
-                if let Some(place) = place(*node) {
-                    places[place].1 = number;
-                }
+            for place in &piece.places {
+                places[*place].1 = number;
             }
         }
         let mut refused = Facts::default();
@@ -294,8 +301,19 @@ impl<'a> Pieces<'a> {
             .iter()
             .filter_map(|node| graph.facts(*node))
             .for_each(|facts| refused.refuse_as(facts));
-        let (ranks, ranked) = ranks(&identifiers);
-        Self { graph, who, split, refused, all: pieces, places, at, identifiers, ranks, ranked }
+        Self {
+            graph,
+            who,
+            split,
+            refused,
+            all: pieces,
+            places,
+            at,
+            is_apart,
+            identifiers,
+            ranks,
+            ranked,
+        }
     }
 
     /// What an identifier of a piece is.
@@ -318,30 +336,23 @@ impl<'a> Pieces<'a> {
         if piece.id == self.graph.id(self.who) {
             return self.graph.seen_at(self.who);
         }
-        let attached = piece.nodes.iter().map(|node| self.graph.attached_at(*node)).max();
+        let attached = |place: &usize| self.graph.attached_at(self.places[*place].0);
+        let attached = piece.places.iter().map(attached).max();
         attached.unwrap_or_default().max(piece.created_at)
     }
 
     fn profiles(&self, state: &State) -> Vec<Profile> {
+        let known = |place: &usize| (self.identifiers[*place].clone(), self.places[*place].0);
         let profile = |piece: &Piece| Profile {
             created_at: piece.created_at,
             seen_at: self.seen_at(piece),
             aliases: piece.aliases.iter().map(|(alias, _)| self.graph.id(*alias)).collect(),
-            ..state.profile_of(
-                piece.id,
-                piece.nodes.iter().map(|node| (self.identifier(*node), *node)),
-            )
+            ..state.profile_of(piece.id, piece.places.iter().map(known))
         };
         self.all.iter().map(profile).collect()
     }
 
-    fn events(
-        &self,
-        state: &State,
-        apart: &BTreeSet<Node>,
-        now: &dyn Fn(CustomerId) -> CustomerId,
-        at: At,
-    ) -> Vec<Event> {
+    fn events(&self, state: &State, now: &dyn Fn(CustomerId) -> CustomerId, at: At) -> Vec<Event> {
         let graph = self.graph;
         let customer = graph.id(self.who);
         let mut events = vec![Event::Split {
@@ -354,7 +365,7 @@ impl<'a> Pieces<'a> {
                 .flat_map(|piece| piece.aliases.iter().map(|(alias, _)| graph.id(*alias)))
                 .collect(),
         }];
-        let cuts = self.cuts(apart);
+        let cuts = self.cuts();
         // Sorted by what they are: their numbers differ between two graphs that hold the same.
         let mut ties: Vec<Vec<(usize, usize, u32)>> = vec![Vec::new(); self.all.len()];
         for (one, other, tie) in graph.tie_nodes(self.who) {
@@ -365,13 +376,10 @@ impl<'a> Pieces<'a> {
                 ties[place].push((one.min(other), one.max(other), tie));
             }
         }
-        let mut nodes: Vec<Vec<usize>> = vec![Vec::new(); self.all.len()];
-        for place in &self.ranked {
-            nodes[self.places[*place].1].push(*place);
-        }
         let ranked = |rank: usize| self.identifiers[self.ranked[rank]].clone();
-        for (((piece, mut ties), nodes), cuts) in self.all.iter().zip(ties).zip(nodes).zip(cuts) {
-            ties.sort_unstable();
+        for ((piece, mut ties), cuts) in self.all.iter().zip(ties).zip(cuts) {
+            ties.sort();
+            let cuts: Vec<_> = cuts.into_iter().collect();
             let mut parts = Parts::new(Restated {
                 customer: piece.id,
                 split: self.split,
@@ -384,13 +392,13 @@ impl<'a> Pieces<'a> {
                 ties: Vec::new(),
                 more: false,
             });
-            parts.part.identifiers.reserve(nodes.len());
+            parts.part.identifiers.reserve(piece.places.len());
             parts.part.ties.reserve(ties.len());
-            for place in nodes {
-                let node = self.places[place].0;
-                let mut kept = graph.kept(self.identifiers[place].clone(), node);
+            for place in &piece.places {
+                let node = self.places[*place].0;
+                let mut kept = graph.kept(self.identifiers[*place].clone(), node);
                 kept.facts.refuse_as(&self.refused);
-                kept.cuts.extend(cuts.iter().copied());
+                kept.cuts.extend_from_slice(&cuts);
                 parts.identifier(kept);
             }
             for (one, other, tie) in ties {
@@ -413,13 +421,17 @@ impl<'a> Pieces<'a> {
     /// where nothing tied the two: an event that a limit kept from tying them may come again. All
     /// that either has lies at it, so that it holds whatever is taken from them later. Of each piece
     /// its cuts.
-    fn cuts(&self, apart: &BTreeSet<Node>) -> Vec<BTreeSet<u64>> {
+    fn cuts(&self) -> Vec<BTreeSet<u64>> {
         let mut cuts = vec![BTreeSet::new(); self.all.len()];
-        if apart.is_empty() {
+        let mut is_apart = vec![false; self.all.len()];
+        for ((_, piece), apart) in self.places.iter().zip(&self.is_apart) {
+            is_apart[*piece] |= apart;
+        }
+        let (theirs, rest): (Vec<_>, Vec<_>) =
+            (0..self.all.len()).partition(|piece| is_apart[*piece]);
+        if theirs.is_empty() {
             return cuts;
         }
-        let is_apart = |place: &usize| self.all[*place].nodes.iter().any(|n| apart.contains(n));
-        let (theirs, rest): (Vec<_>, Vec<_>) = (0..self.all.len()).partition(is_apart);
         let pairs: BTreeSet<_> = if theirs.len() * rest.len() <= PAIRS_AT_MOST {
             theirs
                 .iter()

@@ -122,7 +122,8 @@ impl Graph {
     /// Every tie of a living customer once.
     pub(super) fn ties(&self, who: Who) -> impl Iterator<Item = Tie> + '_ {
         self.tie_nodes(who).map(|(one, other, tie)| {
-            self.read_tie((self.identifier(one), self.identifier(other)), tie)
+            let (one, other) = (self.identifier(one), self.identifier(other));
+            self.read_tie(if one < other { (one, other) } else { (other, one) }, tie)
         })
     }
 
@@ -136,9 +137,8 @@ impl Graph {
         })
     }
 
-    /// What a tie between these says, as it is restated.
+    /// What a tie between these says, the lesser of which is the first, as it is restated.
     pub(super) fn read_tie(&self, (one, other): (Identifier, Identifier), tie: u32) -> Tie {
-        let (one, other) = if one < other { (one, other) } else { (other, one) };
         let (source, verified, at) = self.tie_parts(tie);
         Tie { one, other, source, verified, at }
     }
@@ -192,6 +192,11 @@ impl Graph {
                 }
             }
         }
+        self.free_tie(tie);
+    }
+
+    /// Frees a tie that is in no list of an identifier that stays.
+    pub(super) fn free_tie(&mut self, tie: u32) {
         self.ties.get_mut(tie).next[0] = self.free_tie.unwrap_or(NONE);
         self.free_tie = Some(tie);
     }

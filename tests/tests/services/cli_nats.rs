@@ -227,7 +227,7 @@ async fn somebody_is_spoken_with_by_hand() {
     let Some(desk) = Desk::open().await else { return };
     let mut directory = serde_json::to_value(with_the_queue_of_the_page()).unwrap();
     directory["staff"] = json!({
-        "s-001": {"name": "Lin", "store": "taipei-1"},
+        "taipei-01-a": {"name": "Lin", "store": "taipei-1"},
         "s-002": {"name": "Chen", "desk": "central"},
     });
     directory["desks"] = json!({"central": {"name": "Central"}});

@@ -75,7 +75,7 @@ impl Files {
 fn every_block_of_the_page_is_run_by_a_test() {
     let run: Vec<_> = Page::load().blocks.into_keys().collect();
     let mut tests = String::new();
-    for test in ["cli_nats.rs", "compose.rs"] {
+    for test in ["services/cli_nats.rs", "compose.rs"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(test);
         tests += &std::fs::read_to_string(path).unwrap();
     }

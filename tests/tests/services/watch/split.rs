@@ -8,8 +8,8 @@ use mainstem_domain::Refusal;
 use mainstem_tests::deployment::{Deployment, eventually};
 use serde_json::{Value, json};
 
-use crate::model::{Told, View};
-use crate::{
+use super::model::{Told, View};
+use super::{
     SERVICE, SERVICES, Watcher, ask, directory, end_of_ledger, next, present, routing, tap,
 };
 
