@@ -180,7 +180,7 @@ pub enum Act {
     Other,
 }
 
-/// What a shop, a till, a phone desk or another system tells (RULES.md 1).
+/// What a shop, a till, a phone desk or another system tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Business {
     /// Somebody ordered.

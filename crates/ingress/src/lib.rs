@@ -11,7 +11,7 @@
 //! and so is how a person shows, at first contact and after 30 days.
 //!
 //! The deliveries of a shadow channel go to `RELAY` as well, and from there to the system that still
-//! answers its people, however long that takes.
+//! answers its people, for up to 24 h; then a dead letter says so.
 //!
 //! Invariant: nothing is answered 200 that the broker has not acknowledged, and no log, metric or
 //! answer shows a byte of a body.

@@ -2,7 +2,7 @@
 //!
 //! LINE counts pushes by recipient, and says how many are used only when it is asked, and only
 //! about. So it is asked from time to time, and each push since is counted here. A tenth is
-//! kept for service and transactional messages (`RULES.md` 6): marketing waits while no more than
+//! kept for service and transactional messages: marketing waits while no more than
 //! that is left, and everything that would be pushed waits when nothing is. Replies cost nothing.
 
 use std::time::Duration;

@@ -60,7 +60,7 @@ pub mod kind {
 /// The most records that one atomic batch can hold (the server's limit).
 pub const BATCH_AT_MOST: usize = 1_000;
 
-/// How an engine works. The defaults are DESIGN.md's.
+/// How an engine works.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Appends in flight at most.

@@ -40,9 +40,9 @@ impl Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HubRule {
-    /// So many customers may share an identifier. RULES.md's 8.
+    /// So many customers may share an identifier.
     pub customers: u16,
-    /// Within so many days. RULES.md's 30.
+    /// Within so many days.
     pub days: u16,
 }
 
@@ -64,7 +64,7 @@ fn days(days: u16) -> Duration {
 
 /// How many identifiers of each kind one customer can have.
 ///
-/// The defaults are RULES.md's: member 1, phone 5, email 5, line 100, external 50, cookie 100.
+/// The defaults: member 1, phone 5, email 5, line 100, external 50, cookie 100.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

@@ -1,4 +1,4 @@
-//! Whether, when and where a request is sent (RULES.md 6).
+//! Whether, when and where a request is sent.
 //!
 //! A request is judged in this order, and the first that holds decides:
 //!

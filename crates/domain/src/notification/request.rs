@@ -10,7 +10,7 @@ use crate::person::{Address, Carrier, ReplyRight};
 use crate::voice::Message;
 use crate::{At, BrandId, CaseId, ChannelId, CustomerId, ItemId, StaffId};
 
-/// What kind of message it is decides what happens at a limit (RULES.md 6).
+/// What kind of message it is decides what happens at a limit.
 ///
 /// | class | quiet hours | over budget | blocked | no consent |
 /// |---|---|---|---|---|

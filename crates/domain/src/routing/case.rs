@@ -115,9 +115,8 @@ pub struct Details {
 /// Accepted, in progress and waiting cases are their holder's: anybody else is refused and told who has
 /// it, except that an operator may cancel and transfer it, and whoever sees it may change its priority.
 ///
-/// RULES.md knows *offered* between open and accepted. On a queue from which people pull there is
-/// nobody in particular to offer a case to: open *is* on offer, to all of the unit, and no state of
-/// its own says so again.
+/// There is no state *offered* between open and accepted. On a queue from which people pull there is
+/// nobody in particular to offer a case to: open *is* on offer, to all of the unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// On the queue, for anybody to take.

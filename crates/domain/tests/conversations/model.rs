@@ -1,4 +1,4 @@
-//! Conversations and offers as a page of RULES.md would be played with paper and pencil: two lists,
+//! Conversations and offers as they would be played with paper and pencil: two lists,
 //! looked through from the top each time.
 
 use std::collections::BTreeMap;

@@ -133,7 +133,7 @@ fn agree_on_review(world: &World, model: &Model) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(tries(2000))]
 
-    /// Property 4 of RULES.md 2: "The partition equals that of a naive reference model that
+    /// Property 4: "The partition equals that of a naive reference model that
     /// recomputes connected components from all evidence." And so does all else that is known.
     #[test]
     fn p4_everything_is_as_the_model_makes_it_from_all_evidence(under in under(), ops in ops()) {

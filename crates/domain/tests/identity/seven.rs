@@ -1,4 +1,4 @@
-//! The properties that RULES.md 2 names, by their numbers; the fourth stands beside the model.
+//! The seven properties of identity, by their numbers; the fourth stands beside the model.
 
 mod apart;
 mod order;
@@ -38,7 +38,7 @@ fn tell_again(world: &mut World) {
 proptest! {
     #![proptest_config(tries(192))]
 
-    /// Property 1 of RULES.md 2: "Applying the same events again, any number of times, changes
+    /// Property 1: "Applying the same events again, any number of times, changes
     /// nothing." But that its message, which was taken back, is hidden where it came in again.
     #[test]
     fn p1_the_same_event_again_changes_nothing(
@@ -101,7 +101,7 @@ proptest! {
         }
     }
 
-    /// Property 5 of RULES.md 2: "No identifier is ever in two customers; none is ever lost, except
+    /// Property 5: "No identifier is ever in two customers; none is ever lost, except
     /// by erasure." Hubs and disputes are nobody's until a person decides.
     #[test]
     fn p5_an_identifier_is_in_one_customer_and_not_lost(under in under(), ops in ops()) {

@@ -44,7 +44,7 @@ fn merge(world: &mut World, pair: [&Profile; 2], by_event: bool) {
 proptest! {
     #![proptest_config(tries(1000))]
 
-    /// Property 3 of RULES.md 2: "Merge then split of the same evidence gives back both customers:
+    /// Property 3: "Merge then split of the same evidence gives back both customers:
     /// ids, identifiers, attributes, consent, and events after the merge divided by the identifier
     /// that carried them."
     #[test]
@@ -137,7 +137,7 @@ proptest! {
         }
     }
 
-    /// Property 7 of RULES.md 2: "A split pair never comes together again by the same evidence." So
+    /// Property 7: "A split pair never comes together again by the same evidence." So
     /// also not when one of the identifiers that tied them is a hub or disputed by then.
     #[test]
     fn p7_a_split_pair_never_comes_together_again(under in under(), ops in ops()) {

@@ -82,7 +82,7 @@ fn undoubted(world: &World) -> bool {
 proptest! {
     #![proptest_config(tries(256))]
 
-    /// Property 2 of RULES.md 2: "Conflict-free events in any order give the same partition of
+    /// Property 2: "Conflict-free events in any order give the same partition of
     /// identifiers into customers." Where all is verified and no limit is near, nothing is ever in
     /// doubt.
     #[test]

@@ -82,7 +82,7 @@ impl Refusals {
 proptest! {
     #![proptest_config(tries(1000))]
 
-    /// Property 6 of RULES.md 2: "A refusal of consent survives any merge, split and replay." And
+    /// Property 6: "A refusal of consent survives any merge, split and replay." And
     /// erasure, of marketing: "A keyed hash keeps a refusal of marketing for the erased addresses."
     #[test]
     fn p6_a_refusal_survives_whatever_happens(under in under(), ops in ops()) {
