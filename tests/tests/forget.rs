@@ -166,6 +166,61 @@ async fn after_a_merge_and_a_split_nothing_of_one_stands_under_the_other() {
     }
 }
 
+/// What came before one was absorbed stands under an alias; and whoever it belongs to after a split
+/// may be part of another by the time it is moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_under_an_alias_goes_to_whoever_has_it_by_then() {
+    let Some(deployment) = Deployment::start_with_users(SERVICE).await else { return };
+    let first = ["identity-merge", "routing"];
+    let _services: Vec<Service> = first.map(|name| deployment.service(name)).into();
+    deployment.apply(&configuration(), &first).await;
+    let nothing = json!({});
+    told(&deployment, "e-1", &["cookie:eldest"], &nothing).await;
+    told(&deployment, "e-2", &["cookie:older"], &nothing).await;
+    told(&deployment, "e-3", &["line:p1:Uanna", "line:p1:Ubert"], &nothing).await;
+    for user in ["Uanna", "Ubert"] {
+        let postback = format!("words of {user}");
+        let event = Event { postback, ..Event::repair(&format!("by-{user}"), user) };
+        deployment.publish(&event).await;
+    }
+    let caught_up = async || {
+        deployment.caught_up("identity-merge", topology::INBOUND).await;
+        deployment.caught_up("routing", topology::CUSTOMER).await;
+    };
+    caught_up().await;
+    let eldest = known(&deployment, "cookie:eldest").await;
+    let older = known(&deployment, "cookie:older").await;
+    let alias = known(&deployment, "line:p1:Ubert").await;
+    let merge = async |one: &str, other: &str| {
+        let body = json!({"customer": one, "other": other});
+        let merged = ask(&deployment, "merge-customers", body).await.unwrap();
+        assert_eq!(merged["customer"]["customer"], one);
+    };
+    merge(&older, &alias).await;
+    let body = json!({"customer": older, "identifiers": ["line:p1:Ubert"]});
+    ask(&deployment, "split-customer", body).await.unwrap();
+    // Nothing is moved before notification has read of it, and it does not run.
+    merge(&eldest, &known(&deployment, "line:p1:Ubert").await).await;
+    caught_up().await;
+    let journey = timeline(&deployment, &older).await;
+    assert!(journey.contains("words of Uanna"), "{journey}");
+    assert!(!journey.contains("words of Ubert"), "{journey}");
+    let body = json!({"customer": eldest, "requestId": "early"});
+    let refusal = ask(&deployment, "erase-customer", body).await.unwrap_err();
+    assert_eq!(refusal.reason, "SPLIT_UNDERWAY");
+
+    let _notification = deployment.service("notification");
+    deployment.apply(&configuration(), &["notification"]).await;
+    eventually("the records are under their owners", async || {
+        let theirs = under(&deployment, &eldest).await.join("\n");
+        let alias = under(&deployment, &alias).await.join("\n");
+        assert!(!under(&deployment, &older).await.join("\n").contains("words of Ubert"));
+        let moved = theirs.contains("words of Ubert") && !alias.contains("words of Ubert");
+        moved.then(|| assert!(alias.contains("words of Uanna"), "{alias}"))
+    })
+    .await;
+}
+
 /// What is never found again.
 const PLANTED: [&str; 7] = [
     "Uplantedline",

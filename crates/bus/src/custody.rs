@@ -60,8 +60,8 @@ pub enum Chore {
     Move {
         /// The job's name, without `/` or blanks.
         job: String,
-        /// Whose records are looked at.
-        customer: CustomerId,
+        /// Under whom records may stand that are another's.
+        customers: Vec<CustomerId>,
     },
     /// A message was taken back.
     Hide {
@@ -103,8 +103,9 @@ impl Chore {
     #[must_use]
     pub fn customers(&self) -> &[CustomerId] {
         match self {
-            Self::Move { customer, .. } => std::slice::from_ref(customer),
-            Self::Hide { customers, .. } | Self::Erase { customers, .. } => customers,
+            Self::Move { customers, .. }
+            | Self::Hide { customers, .. }
+            | Self::Erase { customers, .. } => customers,
         }
     }
 
@@ -117,7 +118,7 @@ impl Chore {
 impl From<CustodyJob> for Chore {
     fn from(job: CustodyJob) -> Self {
         match job {
-            CustodyJob::Move { job, customer } => Self::Move { job, customer },
+            CustodyJob::Move { job, customer } => Self::Move { job, customers: vec![customer] },
             CustodyJob::Erase { job, customers } => Self::Erase { job, customers },
         }
     }

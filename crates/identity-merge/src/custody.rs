@@ -20,7 +20,7 @@ const SERVICE: &str = <IdentityMachine as mainstem_bus::Machine>::SERVICE;
 pub(crate) fn chores(state: &State) -> Vec<Chore> {
     let moves = state
         .splits()
-        .map(|(split, of)| Chore::Move { job: split.to_string(), customer: of.customer });
+        .map(|(split, of)| Chore::Move { job: split.to_string(), customers: of.ids().collect() });
     let erasures = state.erasures_open().map(|(erasure, of)| Chore::Erase {
         job: erasure.to_string(),
         customers: of.customers.clone(),
@@ -131,8 +131,9 @@ pub(crate) enum Owner {
     Nobody,
 }
 
-/// Whose a record is that stands under `customer`.
+/// Whose a record is that stands under `customer`, be that an id of now or an alias.
 pub(crate) fn owner_of(state: &State, customer: CustomerId, says: &Says) -> Owner {
+    let own = state.current(customer);
     let elsewhere = |owner: &CustomerId| state.is_piece_of(*owner, customer);
     match says {
         Says::Names(named) => {
@@ -143,8 +144,8 @@ pub(crate) fn owner_of(state: &State, customer: CustomerId, says: &Says) -> Owne
         Says::Carries(carried) => carried
             .iter()
             .filter_map(|one| state.owner(one))
-            .find(|owner| *owner == customer || elsewhere(owner))
-            .filter(|owner| *owner != customer)
+            .find(|owner| *owner == own || elsewhere(owner))
+            .filter(|owner| *owner != own)
             .map_or(Owner::Stays, Owner::Piece),
     }
 }

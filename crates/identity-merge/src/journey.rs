@@ -45,10 +45,11 @@ pub(crate) fn answer(state: &State, ask: &Ask) -> Result<Journey, Refusal> {
     let profile = state
         .customer(ask.customer)
         .ok_or_else(|| Refusal::not_found("customer", ask.customer.as_str()))?;
+    let ids: Vec<_> = [profile.id].into_iter().chain(profile.aliases).collect();
     let apart_since = state
         .splits()
         .map(|(_, split)| split)
-        .filter(|split| split.customer == profile.id || split.pieces.contains(&profile.id))
+        .filter(|split| split.ids().any(|id| ids.contains(&id)))
         .map(|split| split.split_at)
         .max();
     let own = ask
@@ -56,6 +57,5 @@ pub(crate) fn answer(state: &State, ask: &Ask) -> Result<Journey, Refusal> {
         .iter()
         .map(|(customer, says)| custody::owner_of(state, *customer, says) == Owner::Stays)
         .collect();
-    let ids = [profile.id].into_iter().chain(profile.aliases).collect();
     Ok(Journey { ids, apart_since, own })
 }

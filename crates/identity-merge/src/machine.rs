@@ -38,7 +38,7 @@ impl Machine for IdentityMachine {
     const SERVICE: &'static str = mainstem_domain::identity::SERVICE;
     const LEDGER: &'static str = topology::CUSTOMER;
     const UPSTREAMS: &'static [Upstream] = &[Upstream { stream: topology::INBOUND, ledger: false }];
-    const SNAPSHOT_VERSION: u32 = 7;
+    const SNAPSHOT_VERSION: u32 = 8;
     const METHODS: &'static [Method] = &[
         Method { name: "GetCustomer", endpoint: "get-customer", roles: READERS },
         Method { name: "ResolveCustomer", endpoint: "resolve-customer", roles: READERS },

@@ -110,6 +110,36 @@ async fn pause(span: Option<Duration>) {
     }
 }
 
+/// The records of some subjects, in the order of the ledger: so the writer knows what it was asked
+/// before.
+struct Heads<'a> {
+    subjects: &'a [String],
+    /// The next one of each.
+    next: Vec<Option<Stored>>,
+}
+
+impl<'a> Heads<'a> {
+    async fn open(
+        ledger: &Overwriter,
+        subjects: &'a [String],
+        from: u64,
+    ) -> Result<Self, NotRemoved> {
+        let mut next = Vec::with_capacity(subjects.len());
+        for subject in subjects {
+            next.push(ledger.next(subject, from).await?);
+        }
+        Ok(Self { subjects, next })
+    }
+
+    async fn next(&mut self, ledger: &Overwriter) -> Result<Option<Stored>, NotRemoved> {
+        let heads = self.next.iter().enumerate();
+        let first = heads.filter_map(|(at, head)| Some((head.as_ref()?.sequence, at))).min();
+        let Some((sequence, at)) = first else { return Ok(None) };
+        let following = ledger.next(&self.subjects[at], sequence + 1).await?;
+        Ok(std::mem::replace(&mut self.next[at], following))
+    }
+}
+
 impl<M: Machine> Custodian<M> {
     pub(crate) async fn open(
         bus: &Bus,
@@ -233,7 +263,7 @@ impl<M: Machine> Custodian<M> {
     async fn do_one(&self, Work { chore, job }: &Work) -> Result<(), Stopped> {
         let name = chore.job();
         let counts = match chore {
-            Chore::Move { customer, .. } => self.relocate(name, *customer, job.since).await?,
+            Chore::Move { customers, .. } => self.relocate(name, customers, job.since).await?,
             Chore::Hide { customers, message, .. } => {
                 self.hide(name, customers, message, job).await?
             }
@@ -246,19 +276,19 @@ impl<M: Machine> Custodian<M> {
         Ok(())
     }
 
-    /// Moves what stands under a customer who was split to whom it belongs.
+    /// Moves what stands under customers who were split to whom it belongs.
     async fn relocate(
         &self,
         job: &str,
-        customer: CustomerId,
+        customers: &[CustomerId],
         since: u64,
     ) -> Result<Counts, Stopped> {
-        let mut from = 1;
-        while let Some(original) = self.ledger.next(&topology::all_of(customer), from).await?
+        let subjects: Vec<_> = customers.iter().map(|one| topology::all_of(*one)).collect();
+        let mut heads = Heads::open(&self.ledger, &subjects, 1).await?;
+        while let Some(original) = heads.next(&self.ledger).await?
             && original.sequence < since
         {
             let sequence = original.sequence;
-            from = sequence + 1;
             let ask = Ask::Move { job: job.to_owned(), original: Box::new(original) };
             // The answer comes when the copy is stored.
             if self.ask(format!("move/{job}/{sequence}"), ask).await? == verdict::REMOVE {
@@ -287,17 +317,9 @@ impl<M: Machine> Custodian<M> {
         let Some(opened) = self.ledger.next(ALL, job.since).await? else { return Ok(counts) };
         let within = i64::try_from(HIDDEN_WITHIN.as_nanos()).unwrap_or(i64::MAX);
         let first = self.first_since(opened.stored_at.saturating_sub(within), job.since).await?;
-        let mut heads = Vec::new();
-        for subject in &subjects {
-            heads.push(self.ledger.next(subject, first).await?);
-        }
-        // In the order of the ledger, so that the writer knows what it was asked before.
-        loop {
-            let heads_at = heads.iter().enumerate();
-            let next = heads_at.filter_map(|(at, head)| Some((head.as_ref()?.sequence, at))).min();
-            let Some((sequence, at)) = next else { break };
-            let following = self.ledger.next(&subjects[at], sequence + 1).await?;
-            let Some(original) = std::mem::replace(&mut heads[at], following) else { break };
+        let mut heads = Heads::open(&self.ledger, &subjects, first).await?;
+        while let Some(original) = heads.next(&self.ledger).await? {
+            let sequence = original.sequence;
             let hidden = original.hidden_since(job.since);
             if !hidden || M::without(message, &original.record).is_none() {
                 continue;

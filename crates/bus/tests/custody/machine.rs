@@ -227,7 +227,7 @@ impl Machine for Notes {
 
     fn chores(state: &State) -> Vec<Chore> {
         let chore = |(name, job): (&String, &Job)| match job {
-            Job::Split(who) => Chore::Move { job: name.clone(), customer: *who },
+            Job::Split(who) => Chore::Move { job: name.clone(), customers: vec![*who] },
             Job::Hide(all, text) => Chore::Hide {
                 job: name.clone(),
                 customers: all.clone(),

@@ -1,6 +1,6 @@
 //! What an event says of its person.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -68,11 +68,10 @@ impl Knot<'_> {
             let source = self.source();
             events.push(Event::Consented { customer, consents, told_at, source });
         }
-        if !refused.is_empty() {
-            // Said before anything that is said now, so that a grant of this very event counts.
+        // Said as of the erasure: what the person grants after it counts, also by this very event.
+        for (told_at, consents) in refused {
             let source = self.source();
-            let told_at = At::from_millis(told_at.as_millis().saturating_sub(1));
-            events.push(Event::Consented { customer, consents: refused, told_at, source });
+            events.push(Event::Consented { customer, consents, told_at, source });
         }
     }
 
@@ -132,21 +131,28 @@ impl Knot<'_> {
         }
     }
 
-    /// What was refused by whoever had one of the new identifiers and was erased.
-    pub(super) fn refused_before(&self, tokens: &[Token]) -> Vec<Consent> {
+    /// What was refused by whoever had one of the new identifiers and was erased, by when that was.
+    pub(super) fn refused_before(&self, tokens: &[Token]) -> BTreeMap<At, Vec<Consent>> {
+        let mut refused = BTreeMap::new();
         if self.state.refused.is_empty() {
-            return Vec::new();
+            return refused;
         }
         let sightings = self.event.sightings.iter().zip(tokens);
-        let mut refused = BTreeSet::new();
+        let mut last: BTreeMap<_, At> = BTreeMap::new();
         for (_, token) in sightings.filter(|(sighting, _)| {
             self.kept
                 .iter()
                 .any(|one| one.owner.is_none() && *one.identifier == sighting.identifier)
         }) {
-            refused.extend(self.state.refused.get(token).into_iter().flatten().cloned());
+            for (what, erased_at) in self.state.refused.get(token).into_iter().flatten() {
+                let last = last.entry(what.clone()).or_insert(*erased_at);
+                *last = erased_at.max(last).to_owned();
+            }
         }
-        let refuse = |(means, purpose)| Consent { means, purpose, answer: Answer::Refused };
-        refused.into_iter().map(refuse).collect()
+        for ((means, purpose), erased_at) in last {
+            let refuse = Consent { means, purpose, answer: Answer::Refused };
+            refused.entry(erased_at).or_insert_with(Vec::new).push(refuse);
+        }
+        refused
     }
 }

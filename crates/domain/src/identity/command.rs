@@ -226,11 +226,7 @@ pub(super) fn erase(
     let mut aliases: Vec<_> = graph.aliases(who).map(|alias| graph.id(alias)).collect();
     aliases.sort_unstable();
     let customers: Vec<_> = std::iter::once(id).chain(aliases).collect();
-    let involved = |splitting: &super::Splitting| {
-        let is = |id: &CustomerId| splitting.customer == *id || splitting.pieces.contains(id);
-        customers.iter().any(is)
-    };
-    if state.splits.values().any(involved) {
+    if state.is_moving(id) {
         return Err(Refusal::new(
             RefusalCode::FailedPrecondition,
             "SPLIT_UNDERWAY",
@@ -316,7 +312,7 @@ pub(super) fn moved(
     id: SplitId,
     counts: &BTreeMap<String, u64>,
 ) -> Decision<Event, Answer> {
-    let events = match state.splits.get(&id) {
+    let events = match state.splits.get(&id).filter(|splitting| !splitting.moved) {
         None => Vec::new(),
         Some(splitting) => {
             let customer = splitting.customer;

@@ -191,3 +191,17 @@ impl<'a> Knot<'a> {
         }
     }
 }
+
+/// Withdraws nothing from an owner who would fall into more pieces than one input may say: what was
+/// to be a hub was carried, and the next event that carries it finds it again.
+pub(super) fn take_back(owner: CustomerId, customer: CustomerId, events: &mut Vec<Event>) {
+    for event in &mut *events {
+        if let Event::HubFound { identifier, customer: of, .. } = event
+            && *of == owner
+        {
+            *event = Event::Carried { customer, identifier: identifier.clone() };
+        }
+    }
+    let disputed = |event: &Event| matches!(event, Event::Disputed { claimants, .. } if claimants.first() == Some(&owner));
+    events.retain(|event| !disputed(event));
+}

@@ -4,7 +4,7 @@
 use imbl::OrdMap;
 use smallvec::SmallVec;
 
-use super::graph::{Node, Who};
+use super::graph::{Cuts, Node, Who, add_cuts};
 use super::{
     Dispute, Erasure, Event, Evidence, Fact, Facts, Hub, SERVICE, Splitting, State, Suggestion,
     Told, Unsend, split,
@@ -116,14 +116,14 @@ impl State {
                 let splitting = Splitting {
                     customer: *customer,
                     pieces: pieces.iter().copied().collect(),
+                    aliases: aliases.iter().copied().collect(),
                     split_at: at,
+                    moved: false,
                 };
                 state.splits.insert(*id, splitting);
             }
             Event::Restated(restated) => split::restate(state, restated),
-            Event::Moved { split, .. } => {
-                state.splits.remove(split);
-            }
+            Event::Moved { split, .. } => state.moved(*split),
             Event::Erased { id, customers, refused } => {
                 for customer in customers {
                     state.forget(*customer);
@@ -131,9 +131,10 @@ impl State {
                 }
                 for (token, what) in refused {
                     let refused = state.refused.entry(token.clone()).or_default();
-                    refused.extend(what.iter().cloned());
+                    refused.extend(what.iter().map(|what| (what.clone(), at)));
                 }
                 state.erased.extend(customers.iter().copied());
+                state.forget_splits(customers);
                 // Their records are deleted whole.
                 let theirs =
                     |unsend: &Unsend| unsend.customers.iter().any(|id| customers.contains(id));
@@ -213,11 +214,20 @@ impl State {
         self.graph.tie(*first, &others, evidence.source.as_ref(), at);
     }
 
-    /// Takes an identifier from whoever has it, who still refuses what was refused by it.
+    /// Takes an identifier from whoever has it, who still refuses what was refused by it, and stays
+    /// cut off what it was cut off.
     fn withdraw(&mut self, identifier: &Identifier) {
         let Some(node) = self.graph.find(identifier) else { return };
         let (who, facts) = (self.graph.owner(node), self.graph.facts(node).cloned());
+        let cuts = Cuts::from_slice(self.graph.cuts(node));
         self.graph.detach(node);
+        if !cuts.is_empty() {
+            for node in self.graph.nodes(who).collect::<Vec<_>>() {
+                let mut all = Cuts::from_slice(self.graph.cuts(node));
+                add_cuts(&mut all, &cuts);
+                self.graph.cut(node, all);
+            }
+        }
         if let Some(facts) = facts.filter(Facts::refuse_something) {
             let nodes: Vec<_> = self.graph.nodes(who).collect();
             for node in nodes {

@@ -104,6 +104,15 @@ pub struct Kept {
 /// Cuts that an identifier lies at: of most splits there is one.
 pub type Cuts = SmallVec<[u64; 2]>;
 
+/// Adds cuts, each once.
+pub(super) fn add_cuts(cuts: &mut Cuts, more: &[u64]) {
+    for cut in more {
+        if !cuts.contains(cut) {
+            cuts.push(*cut);
+        }
+    }
+}
+
 impl Graph {
     pub(super) fn customers(&self) -> usize {
         self.living
@@ -434,7 +443,9 @@ impl Graph {
     pub(super) fn remove(&mut self, who: Who) {
         // A tie leads to nobody else's, so none needs to be taken out of a list that stays.
         let ties: Vec<_> = self.tie_nodes(who).map(|(_, _, tie)| tie).collect();
-        ties.into_iter().for_each(|tie| self.free_tie(tie));
+        for tie in ties {
+            self.free_tie(tie);
+        }
         for node in self.nodes(who).collect::<Vec<_>>() {
             self.free(node);
         }

@@ -55,7 +55,7 @@
 //! apart or erased. **A dispute** arises where a phone or an e-mail that was verified for a member is
 //! now verified for another, and the limit on members keeps the two apart.
 //! Both are taken from whoever has them, and tie nobody until a person decides; whoever had them
-//! still refuses what was refused by them.
+//! still refuses what was refused by them, and stays cut off what they were cut off.
 //!
 //! **Consent.** An answer stands on every identifier that the customer has when it is given, so it
 //! stays with every piece after a split; of two customers who become one, the stricter counts, until
@@ -69,7 +69,9 @@
 //! Invariants: an identifier belongs to exactly one customer, unless it is a hub or disputed, and is
 //! never lost but by erasure or when a person releases it to nobody; a customer id once given stays
 //! valid, as a customer or as an alias of one, until it is erased; the alias of an alias is never
-//! needed; one event leads to less than 1,000 records, which is one atomic batch of the broker.
+//! needed; one event leads to less than 1,000 records, which is one atomic batch of the broker: what
+//! waits is said again after a split as far as it fits, the newest first, and a hub whose owner would
+//! fall into more pieces than fit is found by the next event that carries it.
 //!
 //! Deliberately absent: normalisation, which is done where an event is read.
 
@@ -87,6 +89,7 @@ mod likeness;
 mod mentioned;
 mod pack;
 mod pages;
+mod parts;
 mod resolve;
 mod review;
 mod rules;

@@ -6,7 +6,9 @@ use smallvec::SmallVec;
 
 use super::graph::{Node, Who};
 use super::rules::Counts;
-use super::{Event, Evidence, IDENTIFIERS_AT_MOST, Limits, Rules, Source, State, Token, split};
+use super::{
+    Event, Evidence, IDENTIFIERS_AT_MOST, Limits, Rules, Source, State, Token, doubt, split,
+};
 use crate::identifier::{Identifier, Kind};
 use crate::person::{Act, ChannelEvent, Sighting};
 use crate::{At, ConflictId, CustomerId, DisputeId, SuggestionId, UnsendId};
@@ -377,8 +379,13 @@ impl<'a> Knot<'a> {
             let origin = format!("{}/{}/{id}", self.event.channel, self.event.id);
             let merged =
                 |id| if group.iter().any(|who| graph.id(*who) == id) { customer } else { id };
+            let room = split::RECORDS_AT_MOST.saturating_sub(events.len());
             let split =
-                split::after_withdrawal(self.state, owner, &nodes, &origin, &merged, self.at);
+                split::after_withdrawal(self.state, owner, &nodes, &origin, &merged, self.at, room);
+            let Some(split) = split else {
+                doubt::take_back(id, customer, &mut events);
+                continue;
+            };
             if !split.is_empty() {
                 // The owner is another one then; whoever asserts it again is heard again.
                 events.retain(

@@ -333,7 +333,7 @@ pub(super) struct SavedState {
     erased: OrdSet<CustomerId>,
     unsends: OrdMap<UnsendId, Unsend>,
     taken_back: Seen,
-    refused: OrdMap<Token, OrdSet<(Means, Purpose)>>,
+    refused: OrdMap<Token, OrdMap<(Means, Purpose), At>>,
 }
 
 impl From<SavedState> for State {

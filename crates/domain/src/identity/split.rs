@@ -4,26 +4,24 @@ use std::collections::BTreeSet;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use imbl::OrdSet;
 use sha2::{Digest as _, Sha256};
 
-use super::graph::{Graph, Kept, Node, Who};
+use super::graph::{Graph, Node, Who, add_cuts};
+use super::parts::Parts;
 use super::resolve::unused;
-use super::ties::Tie;
 use super::{Alias, Answer, Event, Facts, Profile, Restated, Splitting, State};
 use crate::identifier::Identifier;
 use crate::person::Sighting;
 use crate::{At, CustomerId, Decision, Refusal, RefusalCode, SplitId};
 
-/// How large the part of a customer in one record may be, in bytes, roughly: a quarter of what the
-/// broker takes, as JSON needs more room than is counted here.
-const PART_AT_MOST: usize = 256 * 1_024;
+/// What one input may lead to: it is one atomic batch of the broker, which takes 1,000, and the
+/// engine may add a few of its own.
+pub(super) const RECORDS_AT_MOST: usize = 995;
 
 /// So many pairs of pieces are cut off each other; where there are more, only those that something
 /// tied.
 const PAIRS_AT_MOST: usize = 4_096;
-
-/// What one entry of a part takes beside its texts.
-const ENTRY: usize = 200;
 
 pub(super) fn split(
     state: &State,
@@ -53,7 +51,7 @@ pub(super) fn split(
             "must not be all that the customer has; name only what belongs to somebody else",
         ));
     }
-    if state.splits.values().any(|splitting| splitting.customer == graph.id(who)) {
+    if state.splits().any(|(_, splitting)| splitting.customer == graph.id(who)) {
         return Err(Refusal::new(
             RefusalCode::FailedPrecondition,
             "SPLIT_UNDERWAY",
@@ -61,13 +59,23 @@ pub(super) fn split(
         ));
     }
     let pieces = Pieces::of(graph, who, &BTreeSet::new(), &apart, origin);
+    if pieces.all.len() >= RECORDS_AT_MOST {
+        return Err(Refusal::field(
+            "identifiers",
+            format!("fall into more than {RECORDS_AT_MOST} pieces; name fewer at a time"),
+        ));
+    }
     let answer = pieces.profiles(state);
-    let events = if validate_only { Vec::new() } else { pieces.events(state, &|id| id, at) };
+    let events = if validate_only {
+        Vec::new()
+    } else {
+        pieces.events(state, &|id| id, at, RECORDS_AT_MOST)
+    };
     Ok(Decision::answered(events, Answer::Pieces(answer)))
 }
 
 /// What follows when identifiers are taken from a customer: nothing while the rest holds together.
-/// `now` tells who is one by the same input.
+/// `now` tells who is one by the same input. `None`: more than `room` records.
 pub(super) fn after_withdrawal(
     state: &State,
     who: Who,
@@ -75,9 +83,15 @@ pub(super) fn after_withdrawal(
     origin: &str,
     now: &dyn Fn(CustomerId) -> CustomerId,
     at: At,
-) -> Vec<Event> {
+    room: usize,
+) -> Option<Vec<Event>> {
     let pieces = Pieces::of(&state.graph, who, taken, &[], origin);
-    if pieces.all.len() < 2 { Vec::new() } else { pieces.events(state, now, at) }
+    if pieces.all.len() < 2 {
+        return Some(Vec::new());
+    }
+    (pieces.all.len() < room)
+        .then(|| pieces.events(state, now, at, room))
+        .filter(|events| events.len() <= room)
 }
 
 /// Whether a split keeps any of these customers apart.
@@ -116,8 +130,13 @@ pub(super) fn restate(state: &mut State, restated: &Restated) {
         }
         if restated.more {
             let pieces = [restated.customer].into_iter().collect();
-            let splitting =
-                Splitting { customer: restated.before, pieces, split_at: restated.created_at };
+            let splitting = Splitting {
+                customer: restated.before,
+                pieces,
+                aliases: OrdSet::new(),
+                split_at: restated.created_at,
+                moved: false,
+            };
             state.splits.insert(restated.split, splitting);
         } else {
             state.splits.remove(&restated.split);
@@ -181,6 +200,8 @@ struct Pieces<'a> {
     split: SplitId,
     /// What identifiers that were taken away refuse; all pieces refuse it still.
     refused: Facts,
+    /// The cuts that they lie at; all pieces lie at them still.
+    cut: Vec<u64>,
     /// The one that keeps the id first, then by their ids.
     all: Vec<Piece>,
     /// The nodes that were not taken away, each with its place in `all`.
@@ -205,36 +226,16 @@ impl<'a> Pieces<'a> {
         apart: &[Node],
         origin: &str,
     ) -> Self {
-        const UNSEEN: usize = usize::MAX;
         let mut places: Vec<_> = graph.nodes(who).map(|node| (node, UNSEEN)).collect();
         places.retain(|(node, _)| !taken.contains(node));
         // As they came, which is often the order of what they are; a ring is nearly in that order.
-        places.sort();
+        places.sort_by_key(|(node, _)| *node);
         let at: Places =
             places.iter().enumerate().map(|(place, (node, _))| (*node, place)).collect();
         let place = |node: Node| at.get(&node).copied();
         let mut is_apart = vec![false; places.len()];
         apart.iter().filter_map(|node| place(*node)).for_each(|place| is_apart[place] = true);
-        let mut components = 0;
-        for start in 0..places.len() {
-            if places[start].1 != UNSEEN {
-                continue;
-            }
-            places[start].1 = components;
-            let mut next = vec![start];
-            while let Some(from) = next.pop() {
-                for neighbour in graph.neighbours(places[from].0) {
-                    if let Some(place) = place(neighbour)
-                        && places[place].1 == UNSEEN
-                        && is_apart[place] == is_apart[from]
-                    {
-                        places[place].1 = components;
-                        next.push(place);
-                    }
-                }
-            }
-            components += 1;
-        }
+        let components = connect(graph, &mut places, &at, &is_apart);
         let identifiers: Vec<_> = places.iter().map(|(node, _)| graph.identifier(*node)).collect();
         let (ranks, ranked) = ranks(&identifiers);
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); components];
@@ -301,11 +302,16 @@ impl<'a> Pieces<'a> {
             .iter()
             .filter_map(|node| graph.facts(*node))
             .for_each(|facts| refused.refuse_as(facts));
+        let mut cut: Vec<u64> =
+            taken.iter().flat_map(|node| graph.cuts(*node).iter().copied()).collect();
+        cut.sort_unstable();
+        cut.dedup();
         Self {
             graph,
             who,
             split,
             refused,
+            cut,
             all: pieces,
             places,
             at,
@@ -352,7 +358,14 @@ impl<'a> Pieces<'a> {
         self.all.iter().map(profile).collect()
     }
 
-    fn events(&self, state: &State, now: &dyn Fn(CustomerId) -> CustomerId, at: At) -> Vec<Event> {
+    /// At most `room` records, unless the parts alone are more.
+    fn events(
+        &self,
+        state: &State,
+        now: &dyn Fn(CustomerId) -> CustomerId,
+        at: At,
+        room: usize,
+    ) -> Vec<Event> {
         let graph = self.graph;
         let customer = graph.id(self.who);
         let mut events = vec![Event::Split {
@@ -378,7 +391,7 @@ impl<'a> Pieces<'a> {
         }
         let ranked = |rank: usize| self.identifiers[self.ranked[rank]].clone();
         for ((piece, mut ties), cuts) in self.all.iter().zip(ties).zip(cuts) {
-            ties.sort();
+            ties.sort_by_key(|(one, other, _)| (*one, *other));
             let cuts: Vec<_> = cuts.into_iter().collect();
             let mut parts = Parts::new(Restated {
                 customer: piece.id,
@@ -392,12 +405,12 @@ impl<'a> Pieces<'a> {
                 ties: Vec::new(),
                 more: false,
             });
-            parts.part.identifiers.reserve(piece.places.len());
-            parts.part.ties.reserve(ties.len());
+            parts.reserve(piece.places.len(), ties.len());
             for place in &piece.places {
                 let node = self.places[*place].0;
                 let mut kept = graph.kept(self.identifiers[*place].clone(), node);
                 kept.facts.refuse_as(&self.refused);
+                add_cuts(&mut kept.cuts, &self.cut);
                 kept.cuts.extend_from_slice(&cuts);
                 parts.identifier(kept);
             }
@@ -413,7 +426,8 @@ impl<'a> Pieces<'a> {
             }
             events.extend(parts.finish());
         }
-        self.waiting(state, now, at, &mut events);
+        let room = room.saturating_sub(events.len());
+        events.extend(self.waiting(state, now, at, room));
         events
     }
 
@@ -457,14 +471,16 @@ impl<'a> Pieces<'a> {
         cuts
     }
 
-    /// What was suggested, and the conflicts, are said again of the piece that they are about.
+    /// What was suggested, and the conflicts, are said again of the piece that they are about; where
+    /// there are too many for one input, the newest.
     fn waiting(
         &self,
         state: &State,
         now: &dyn Fn(CustomerId) -> CustomerId,
         at: At,
-        events: &mut Vec<Event>,
-    ) {
+        room: usize,
+    ) -> Vec<Event> {
+        let mut said = Vec::new();
         let graph = self.graph;
         let customer = graph.id(self.who);
         let piece = |sightings: &[Sighting]| {
@@ -486,16 +502,50 @@ impl<'a> Pieces<'a> {
             if let (Some(one), Some(other)) = (one, other) {
                 let evidence = suggestion.evidence.clone();
                 let likeness = suggestion.likeness.clone();
-                events.push(Event::Suggested { id, customer: one, other, evidence, likeness });
+                let event = Event::Suggested { id, customer: one, other, evidence, likeness };
+                said.push((suggestion.suggested_at, event));
             }
         }
         for (id, conflict) in waiting.conflicts {
             let mut conflict = conflict.clone();
+            let recorded_at = std::mem::replace(&mut conflict.recorded_at, at);
             conflict.customer = piece(&conflict.evidence.by).unwrap_or(customer);
-            conflict.recorded_at = at;
-            events.push(Event::Conflicted { id, conflict });
+            said.push((recorded_at, Event::Conflicted { id, conflict }));
         }
+        if said.len() > room {
+            said.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+            said.truncate(room);
+        }
+        said.into_iter().map(|(_, event)| event).collect()
     }
+}
+
+const UNSEEN: usize = usize::MAX;
+
+/// Numbers what is connected without the ties between what is apart and the rest, and says how many
+/// such components there are.
+fn connect(graph: &Graph, places: &mut [(Node, usize)], at: &Places, is_apart: &[bool]) -> usize {
+    let mut components = 0;
+    for start in 0..places.len() {
+        if places[start].1 != UNSEEN {
+            continue;
+        }
+        places[start].1 = components;
+        let mut next = vec![start];
+        while let Some(from) = next.pop() {
+            for neighbour in graph.neighbours(places[from].0) {
+                if let Some(place) = at.get(&neighbour).copied()
+                    && places[place].1 == UNSEEN
+                    && is_apart[place] == is_apart[from]
+                {
+                    places[place].1 = components;
+                    next.push(place);
+                }
+            }
+        }
+        components += 1;
+    }
+    components
 }
 
 /// Of each of these, which one it is in their order; and which is at each of these.
@@ -507,57 +557,4 @@ fn ranks(all: &[Identifier]) -> (Vec<usize>, Vec<usize>) {
         ranks[*place] = rank;
     }
     (ranks, ranked)
-}
-
-/// A piece in parts that fit one message each.
-struct Parts {
-    empty: Restated,
-    part: Restated,
-    size: usize,
-    done: Vec<Restated>,
-}
-
-impl Parts {
-    fn new(empty: Restated) -> Self {
-        Self { part: empty.clone(), empty, size: 0, done: Vec::new() }
-    }
-
-    fn room(&mut self, size: usize) {
-        if self.size + size > PART_AT_MOST {
-            self.done.push(std::mem::replace(&mut self.part, self.empty.clone()));
-            self.size = 0;
-        }
-        self.size += size;
-    }
-
-    fn identifier(&mut self, kept: Kept) {
-        let attributes =
-            kept.facts.attributes.iter().map(|fact| fact.attribute.value.len() + ENTRY);
-        let facts = attributes.sum::<usize>() + kept.facts.consents.len() * ENTRY;
-        self.room(kept.identifier.value().len() + facts + kept.cuts.len() * 24 + ENTRY);
-        self.part.identifiers.push(kept);
-    }
-
-    fn tie(&mut self, tie: Tie) {
-        let source = tie.source.as_ref().map_or(0, |source| source.event.as_str().len());
-        self.room(tie.one.value().len() + tie.other.value().len() + source + ENTRY);
-        self.part.ties.push(tie);
-    }
-
-    fn alias(&mut self, alias: Alias) {
-        let founder = alias.founder.as_ref().map_or(0, |founder| founder.value().len());
-        self.room(founder + ENTRY);
-        self.part.aliases.push(alias);
-    }
-
-    fn finish(mut self) -> Vec<Event> {
-        self.done.push(self.part);
-        let last = self.done.len() - 1;
-        let parts = self.done.into_iter().enumerate();
-        parts
-            .map(|(number, part)| {
-                Event::Restated(Box::new(Restated { more: number < last, ..part }))
-            })
-            .collect()
-    }
 }

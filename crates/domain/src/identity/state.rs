@@ -27,7 +27,8 @@ pub struct State {
     pub(super) likeness: Likeness,
     pub(super) review: Review,
     pub(super) seen: Seen,
-    /// Splits whose records are not all under their owners yet, by the id that was taken apart.
+    /// Splits whose records are not all under their owners yet; and those that are through, while
+    /// an earlier one is not: what that still moves goes where a later one says.
     pub(super) splits: OrdMap<SplitId, Splitting>,
     pub(super) erasures: OrdMap<ErasureId, Erasure>,
     /// Those of them whose records are not all deleted here.
@@ -38,8 +39,9 @@ pub struct State {
     pub(super) unsends: OrdMap<UnsendId, Unsend>,
     /// Messages that were taken back lately: one that comes after that is taken back as well.
     pub(super) taken_back: Seen,
-    /// What people who were erased had refused, by a keyed hash of each of their identifiers.
-    pub(super) refused: OrdMap<Token, OrdSet<(Means, Purpose)>>,
+    /// What people who were erased had refused, by a keyed hash of each of their identifiers; and
+    /// when they were erased.
+    pub(super) refused: OrdMap<Token, OrdMap<(Means, Purpose), At>>,
 }
 
 /// A keyed hash of an identifier, in hexadecimal. Who does not have the key cannot tell from it
@@ -53,8 +55,20 @@ pub struct Splitting {
     pub customer: CustomerId,
     /// The customers that came of it.
     pub pieces: OrdSet<CustomerId>,
+    /// All their aliases.
+    pub aliases: OrdSet<CustomerId>,
     /// Since when.
     pub split_at: At,
+    /// All records stand under their owners.
+    pub moved: bool,
+}
+
+impl Splitting {
+    /// Every id under which records of another piece may stand.
+    pub fn ids(&self) -> impl Iterator<Item = CustomerId> {
+        let others = self.pieces.iter().chain(&self.aliases).copied();
+        std::iter::once(self.customer).chain(others.filter(|id| *id != self.customer))
+    }
 }
 
 /// A message that was taken back.
@@ -235,7 +249,7 @@ impl State {
 
     /// Splits whose records are still being moved.
     pub fn splits(&self) -> impl Iterator<Item = (&SplitId, &Splitting)> {
-        self.splits.iter()
+        self.splits.iter().filter(|(_, split)| !split.moved)
     }
 
     /// Messages that were taken back and may still stand in records.
@@ -253,14 +267,63 @@ impl State {
         self.erasing.iter().filter_map(|id| self.erasures.get_key_value(id))
     }
 
-    /// Whether a customer came of another one by a split whose records are still being moved.
+    /// Whether records that stand under an id may be another customer's, who is a living one: by a
+    /// split whose records are still being moved, and by whatever became of its pieces since.
     #[must_use]
     pub fn is_piece_of(&self, piece: CustomerId, customer: CustomerId) -> bool {
-        piece != customer
+        piece != self.current(customer)
             && self
-                .splits
-                .values()
-                .any(|split| split.customer == customer && split.pieces.contains(&piece))
+                .led_to(customer, At::default())
+                .into_keys()
+                .any(|one| self.current(one) == piece)
+    }
+
+    /// An id, and every piece that splits from then on gave of it, and of what came of it; each with
+    /// when it came.
+    fn led_to(&self, customer: CustomerId, from: At) -> BTreeMap<CustomerId, At> {
+        let mut led = BTreeMap::from([(customer, from)]);
+        loop {
+            let before = led.clone();
+            for split in self.splits.values() {
+                let came = |id| led.get(&id).is_some_and(|came| *came <= split.split_at);
+                if split.ids().any(came) {
+                    for piece in &split.pieces {
+                        let at = led.entry(*piece).or_insert(split.split_at);
+                        *at = split.split_at.min(*at);
+                    }
+                }
+            }
+            if led == before {
+                return led;
+            }
+        }
+    }
+
+    /// Whether records of a living customer may still stand under another.
+    pub(super) fn is_moving(&self, customer: CustomerId) -> bool {
+        self.splits().any(|(_, split)| {
+            let led = self.led_to(split.customer, split.split_at);
+            led.into_keys().any(|id| self.current(id) == customer)
+        })
+    }
+
+    /// Takes note that all records of a split stand under their owners.
+    pub(super) fn moved(&mut self, split: SplitId) {
+        if let Some(split) = self.splits.get_mut(&split) {
+            split.moved = true;
+        }
+        let oldest = self.splits().map(|(_, split)| split.split_at).min();
+        self.keep_splits(|split| !split.moved || oldest.is_some_and(|at| at <= split.split_at));
+    }
+
+    /// Forgets the splits of customers who are erased: they are through, or nobody could be.
+    pub(super) fn forget_splits(&mut self, customers: &[CustomerId]) {
+        self.keep_splits(|split| !split.ids().any(|id| customers.contains(&id)));
+    }
+
+    fn keep_splits(&mut self, stays: impl Fn(&Splitting) -> bool) {
+        let stay = self.splits.iter().filter(|(_, split)| stays(split));
+        self.splits = stay.map(|(id, split)| (*id, split.clone())).collect();
     }
 
     /// An erasure.

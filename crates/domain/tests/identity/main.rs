@@ -7,6 +7,7 @@ mod answers;
 mod deletion;
 mod met;
 mod model;
+mod moving;
 mod properties;
 mod rows;
 mod rows_apart;

@@ -103,8 +103,10 @@ pub(crate) struct Model {
     pub(crate) hubs: BTreeMap<Identifier, (CustomerId, Vec<CustomerId>)>,
     pub(crate) disputes: BTreeMap<DisputeId, (Identifier, Vec<CustomerId>)>,
     pub(crate) splits: BTreeMap<SplitId, (CustomerId, BTreeSet<CustomerId>)>,
+    /// Every split since any is under way: when, of which ids, into whom.
+    parted: Vec<(SplitId, At, BTreeSet<CustomerId>, BTreeSet<CustomerId>)>,
     /// What people who are gone refused, by the token of each identifier.
-    refused: BTreeSet<(String, Means, Purpose)>,
+    refused: BTreeMap<(String, Means, Purpose), At>,
     gone: BTreeSet<CustomerId>,
     seen: Vec<(At, ChannelId, EventId)>,
     taken_back: Vec<(At, ChannelId, String)>,
@@ -145,7 +147,8 @@ impl Model {
             hubs: BTreeMap::new(),
             disputes: BTreeMap::new(),
             splits: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            parted: Vec::new(),
+            refused: BTreeMap::new(),
             gone: BTreeSet::new(),
             seen: Vec::new(),
             taken_back: Vec::new(),

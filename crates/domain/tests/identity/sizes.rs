@@ -107,6 +107,31 @@ fn a_customer_that_falls_into_a_thousand_pieces_fits_one_batch() {
     assert_eq!(world.state.customers(), 9 + 989);
 }
 
+/// A number that a shop gives with everybody leaves a conflict for each, and all are said again when
+/// its owner is taken apart.
+#[test]
+fn what_waits_is_said_again_as_far_as_it_fits_one_batch() {
+    let mut world = World::default();
+    let shop = || (id("phone:+886223456789"), true);
+    for number in 0..1_100 {
+        let email = (id(&format!("email:person-{number}@example.com")), true);
+        world.at = world.at.after(std::time::Duration::from_secs(1));
+        world.take(&inbound(&format!("e{number}"), world.at, vec![shop(), email]));
+    }
+    let customer = world.state.owner(&shop().0).unwrap();
+    assert!(world.state.conflicts_after(None).count() > 1_000);
+    let decision = world.take(&Input::Split {
+        customer,
+        identifiers: [shop().0].into(),
+        origin: "split".to_owned(),
+        validate_only: false,
+    });
+    assert!(decision.events.len() < 1_000, "{}", decision.events.len());
+    let newest = world.state.conflicts_after(None).map(|(_, one)| one.evidence.source.clone());
+    assert!(newest.flatten().any(|source| source.event.as_str() == "e1099"));
+    assert!(crate::world::fold(&world.ledger) == world.state);
+}
+
 proptest! {
     #![proptest_config(tries(24))]
 

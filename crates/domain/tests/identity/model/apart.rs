@@ -84,10 +84,11 @@ impl Model {
             }
             self.ties.retain(|tie| tie.one != *identifier && tie.other != *identifier);
             self.carried.retain(|(carried, ..)| carried != identifier);
-            for [left, right] in &mut self.cuts {
-                left.remove(identifier);
-                right.remove(identifier);
-            }
+        }
+        // The rest stays cut off what these were cut off.
+        for side in self.cuts.iter_mut().flatten().filter(|side| !side.is_disjoint(taken)) {
+            side.retain(|one| !taken.contains(one));
+            side.extend(rest.iter().cloned());
         }
         self.found_anew(&person, taken, &rest);
         let pieces = self.pieces(&rest);
@@ -197,7 +198,9 @@ impl Model {
             Event::Split { id, customer, .. } => (*customer == living).then_some(*id),
             _ => None,
         });
-        self.splits.insert(split.expect("it is said that they are taken apart"), (living, ids));
+        let split = split.expect("it is said that they are taken apart");
+        self.parted.push((split, at, person.ids.iter().copied().collect(), ids.clone()));
+        self.splits.insert(split, (living, ids));
     }
 
     /// What waits is about whoever has now what led to it.

@@ -1,9 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_domain::identifier::{Identifier, Kind};
 use mainstem_domain::identity::Input;
 use mainstem_domain::person::Answer;
-use mainstem_domain::{At, CustomerId};
+use mainstem_domain::{At, CustomerId, SplitId};
 
 use super::{Given, Model, is_blocked};
 
@@ -64,17 +64,14 @@ impl Model {
                 if !force && !open_cases.is_empty() {
                     return Err("CASES_OPEN");
                 }
-                let moving = |(customer, pieces): &(CustomerId, BTreeSet<CustomerId>)| {
-                    person.ids.iter().any(|id| id == customer || pieces.contains(id))
-                };
-                if self.splits.values().any(moving) {
+                if self.splits.keys().any(|split| self.may_be_from(*split, &person.ids)) {
                     return Err("SPLIT_UNDERWAY");
                 }
                 let consents = self.facts(&person).consents.into_iter().map(|told| told.consent);
                 for consent in consents.filter(|consent| consent.answer == Answer::Refused) {
                     for token in person.identifiers.iter().filter_map(|one| tokens.get(one)) {
                         let (means, purpose) = (consent.means.clone(), consent.purpose.clone());
-                        self.refused.insert((token.clone(), means, purpose));
+                        self.refused.insert((token.clone(), means, purpose), at);
                     }
                 }
                 self.erase(&person.ids, &person.identifiers);
@@ -82,6 +79,9 @@ impl Model {
             }
             Input::Moved { split, .. } => {
                 self.splits.remove(split);
+                if self.splits.is_empty() {
+                    self.parted.clear();
+                }
                 Ok(())
             }
             Input::Hidden { unsend, .. } => {
@@ -156,11 +156,36 @@ impl Model {
         Ok(())
     }
 
+    /// Whether records of a person may stand under whom a split took apart: it, and every later one
+    /// of what came of it, is gone through.
+    fn may_be_from(&self, split: SplitId, ids: &[CustomerId]) -> bool {
+        let first = self.parted.iter().position(|(id, ..)| *id == split).expect("it is known");
+        let (_, began, ..) = &self.parted[first];
+        let mut led = BTreeMap::from([(self.splits[&split].0, *began)]);
+        loop {
+            let before = led.clone();
+            for (_, at, of, into) in &self.parted {
+                let came = |id| led.get(id).is_some_and(|came: &At| came <= at);
+                if of.iter().chain(into).any(came) {
+                    for id in into {
+                        let known = led.entry(*id).or_insert(*at);
+                        *known = (*known).min(*at);
+                    }
+                }
+            }
+            if led == before {
+                return ids.iter().any(|id| led.contains_key(id));
+            }
+        }
+    }
+
     fn erase(&mut self, ids: &[CustomerId], identifiers: &BTreeSet<Identifier>) {
         self.had.retain(|identifier, _| !identifiers.contains(identifier));
         self.ties.retain(|tie| !identifiers.contains(&tie.one));
         self.named.retain(|named| !ids.contains(&named.id));
         self.gone.extend(ids);
+        self.parted
+            .retain(|(_, _, of, into)| !ids.iter().any(|id| of.contains(id) || into.contains(id)));
         self.unsends.retain(|_, (theirs, ..)| theirs.iter().all(|id| !ids.contains(id)));
         for side in self.cuts.iter_mut().flatten() {
             side.retain(|one| !identifiers.contains(one));

@@ -283,14 +283,13 @@ impl Model {
         };
         let answers = event.consents.iter().filter(|consent| !is_late(consent));
         let mut answers: Vec<_> = answers.map(|consent| (told_at, consent.clone())).collect();
-        // Whoever was erased and had refused refuses still, unless this very event says otherwise.
+        // Whoever was erased and had refused refuses still, unless a later answer says otherwise.
         for (sighting, token) in event.sightings.iter().zip(tokens) {
             if fresh.iter().any(|one| one.identifier == sighting.identifier) {
-                let of_token = self.refused.iter().filter(|(known, ..)| known == token);
-                answers.extend(of_token.map(|(_, means, purpose)| {
+                let of_token = self.refused.iter().filter(|((known, ..), _)| known == token);
+                answers.extend(of_token.map(|((_, means, purpose), erased_at)| {
                     let (means, purpose) = (means.clone(), purpose.clone());
-                    let before = At::from_millis(told_at.as_millis() - 1);
-                    (before, Consent { means, purpose, answer: Answer::Refused })
+                    (*erased_at, Consent { means, purpose, answer: Answer::Refused })
                 }));
             }
         }
