@@ -107,6 +107,32 @@ fn a_customer_that_falls_into_a_thousand_pieces_fits_one_batch() {
     assert_eq!(world.state.customers(), 9 + 989);
 }
 
+/// Fifteen tablets, each of which ties a hundred browsers, become hubs by one event: as many as fit,
+/// and the others by those that follow.
+#[test]
+fn hubs_that_do_not_fit_one_batch_are_found_by_the_next_event() {
+    let mut world = World::default();
+    let cookie = |tablet: usize, number: usize| (id(&format!("cookie:t{tablet}-{number}")), false);
+    for tablet in 0..15 {
+        let browsers = (0..100).map(|number| cookie(tablet, number)).collect();
+        world.take(&inbound(&format!("t{tablet}"), world.at, browsers));
+    }
+    let mut hubs = Vec::new();
+    for number in 0..14 {
+        let mut carries = vec![(id(&format!("member:m{number}")), true)];
+        world.take(&inbound(&format!("k{number}"), world.at, carries.clone()));
+        carries.extend((0..15).map(|tablet| cookie(tablet, 0)));
+        let decision = world.take(&inbound(&format!("c{number}"), world.at, carries));
+        assert!(decision.events.len() < 1_000, "{}", decision.events.len());
+        hubs.push(world.state.hubs_after(None).count());
+    }
+    assert_eq!(hubs[..7], [0; 7], "{hubs:?}");
+    assert!((1..15).contains(&hubs[7]), "{hubs:?}");
+    assert_eq!(hubs.last(), Some(&15), "{hubs:?}");
+    assert_eq!(world.state.customers(), 15 * 99 + 14);
+    assert!(crate::world::fold(&world.ledger) == world.state);
+}
+
 /// A number that a shop gives with everybody leaves a conflict for each, and all are said again when
 /// its owner is taken apart.
 #[test]
