@@ -6,9 +6,10 @@
 use mainstem_bus::topology;
 use mainstem_domain::Refusal;
 use mainstem_domain::configuration::Configuration;
-use mainstem_proto::notification::DELIVERY_QUEUED;
 use mainstem_tests::deployment::{Deployment, Event, configuration, eventually};
 use serde_json::{Value, json};
+
+use crate::said::said;
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 const SERVICES: [&str; 3] = ["identity-merge", "routing", "notification"];
@@ -53,13 +54,6 @@ async fn held(deployment: &Deployment, staff: &str, state: &str) -> Value {
         listed["conversations"].get(0).cloned()
     })
     .await
-}
-
-async fn said(deployment: &Deployment, text: &str) -> usize {
-    deployment.caught_up("notification", topology::ROUTING).await;
-    let records = deployment.read(topology::NOTIFICATION).await;
-    let queued = records.iter().filter(|one| one.record.kind() == DELIVERY_QUEUED);
-    queued.filter(|one| String::from_utf8_lossy(&one.record.body).contains(text)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

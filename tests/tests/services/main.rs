@@ -20,6 +20,7 @@ mod operations;
 mod provision;
 mod queue;
 mod replay;
+mod said;
 mod trace;
 mod unsend;
 mod upstream;

@@ -146,7 +146,7 @@ impl Knot<'_> {
         }) {
             for (what, erased_at) in self.state.refused.get(token).into_iter().flatten() {
                 let last = last.entry(what.clone()).or_insert(*erased_at);
-                *last = erased_at.max(last).to_owned();
+                *last = (*last).max(*erased_at);
             }
         }
         for ((means, purpose), erased_at) in last {
